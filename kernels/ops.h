@@ -1,0 +1,176 @@
+/* Kernel launchers: one table per device, whole operations, every argument in a struct.
+ *
+ * On the CPU (cpu_ops.c) a call runs on the worker pool and has finished when it returns; a GPU enqueues it on `s`.
+ * Arithmetic of every operation is fixed by docs/numerics.md: results are the same bits on every device, ISA, thread
+ * count and batch size. Common rules: f32 tensors are row-major and 64-byte aligned, n = rows of this step, MOX_E_NUMERIC
+ * where a non-finite value meets a rounding or a router (the caller adds layer and operation to the record).
+ */
+#ifndef MOX_KERNELS_OPS_H
+#define MOX_KERNELS_OPS_H
+
+#include "kernels/formats.h"
+#include "kernels/mat.h"
+#include "runtime/core/dev.h"
+#include "runtime/core/err.h"
+#include "runtime/core/pool.h"
+
+#include <stdbool.h>
+
+/* Activations of n rows in one of the three kinds. Opaque bytes; F32 is plain floats. */
+typedef struct mox_acts {
+    mox_act_kind kind;
+    uint32_t n_cols;
+    size_t row_bytes; /* mox_act_row_bytes(kind, n_cols) */
+    void *data;       /* NULL: not present */
+} mox_acts;
+
+size_t mox_act_row_bytes(mox_act_kind kind, uint32_t n_cols);
+
+typedef enum mox_kv_type { MOX_KV_F16, MOX_KV_Q8_0, MOX_KV_F32, MOX_KV_TYPES } mox_kv_type;
+
+/* mox_kv_row_bytes: bytes of one head's K (or V) vector; 0 if head_dim does not suit the type (q8_0: multiple of 32) */
+size_t mox_kv_row_bytes(mox_kv_type type, uint32_t head_dim);
+const char *mox_kv_type_name(mox_kv_type type); /* "f16" "q8_0" "f32" */
+
+/* One layer's cache: [sequence][kv head][position][row bytes], K and V apart. */
+typedef struct mox_kv_view {
+    mox_kv_type type;
+    uint8_t *k, *v;
+    uint32_t n_seq, n_ctx, n_kv_heads, head_dim;
+} mox_kv_view;
+
+/* A row's place: which sequence, which position (0-based). */
+typedef struct mox_place {
+    uint32_t seq, pos;
+} mox_place;
+
+typedef struct mox_embed_args { /* y[i] = row ids[i] of W, dequantised */
+    const mox_mat *w;
+    const uint32_t *ids;
+    uint32_t n;
+    float *y; /* [n][cols] */
+} mox_embed_args;
+
+typedef struct mox_rms_norm_args { /* y = x * (1/sqrt(mean(x^2) + eps)) * w */
+    const float *x;
+    const float *w;
+    float *y;
+    uint32_t n, d;
+    float eps;
+} mox_rms_norm_args;
+
+typedef struct mox_quantize_args { /* f32 rows to activations; F32 kind copies */
+    const float *x;
+    uint32_t n;
+    size_t x_stride; /* floats between rows */
+    mox_acts y;
+} mox_quantize_args;
+
+typedef struct mox_mat_mul_args { /* y[i][r] = W[r] . x[i] (+ bias[r]) */
+    const mox_mat *w;
+    mox_acts x;
+    const float *bias; /* [rows] or NULL */
+    float *y;
+    size_t y_stride; /* floats between rows */
+    uint32_t n;
+} mox_mat_mul_args;
+
+typedef struct mox_rope_args { /* pairs (2i, 2i+1): NORM rotation of the first 2*n_pairs elements of each head */
+    float *x;              /* [n][n_heads][head_dim], in place */
+    const float *cos_sin;  /* [n][n_pairs][2], f32 made on the host in double */
+    uint32_t n, n_heads, head_dim, n_pairs;
+    bool neox; /* pairs (i, i + n_pairs) instead */
+} mox_rope_args;
+
+typedef struct mox_kv_append_args {
+    mox_kv_view kv;
+    const float *k, *v; /* [n][n_kv_heads][head_dim] */
+    const mox_place *place;
+    uint32_t n;
+} mox_kv_append_args;
+
+typedef struct mox_attention_args { /* causal: row i sees positions 0..place[i].pos of its sequence */
+    mox_kv_view kv;
+    const float *q; /* [n][n_heads][head_dim] */
+    float *out;     /* [n][n_heads][head_dim] */
+    const mox_place *place;
+    uint32_t n, n_heads;
+    float scale;
+    void *scratch; /* mox_attention_scratch_bytes */
+} mox_attention_args;
+
+typedef struct mox_router_args { /* softmax over all experts, top k by (probability, lower id), renormalised */
+    const float *x; /* [n][d] */
+    const float *w; /* [n_experts][d], row-major f32 */
+    uint32_t n, d, n_experts, k;
+    uint32_t *ids;  /* [n][k] in rank order */
+    float *weights; /* [n][k] */
+} mox_router_args;
+
+typedef struct mox_expert_args { /* e[out_row[j]] = down(silu(gate x[tok[j]]) * (up x[tok[j]])), j < n */
+    const mox_mat *mats;    /* [MOX_SLABS], views of one slot */
+    const mox_acts *x;      /* [MOX_ACT_KINDS]; the kinds of gate and up are present */
+    const uint32_t *tok;    /* [n] rows of x */
+    const uint32_t *out_row; /* [n] rows of e */
+    uint32_t n;
+    float *e; /* [..][d_model] */
+    bool act_f32;  /* audit: float activations whatever the type */
+    void *scratch; /* mox_expert_scratch_bytes(l, n) */
+} mox_expert_args;
+
+typedef struct mox_swiglu_args { /* h = silu(gate) * up, both [n][d_ff]; may be in place on gate */
+    const float *gate, *up;
+    float *h;
+    uint32_t n, d_ff;
+} mox_swiglu_args;
+
+typedef struct mox_merge_args { /* y = x + sum over ranks, y0 = +0; y = fma(w_r, e_r, y) */
+    const float *e;       /* [n][k][d] */
+    const float *weights; /* [n][k] */
+    const float *residual; /* [n][d] */
+    float *y;             /* [n][d], may be residual */
+    uint32_t n, k, d;
+} mox_merge_args;
+
+typedef struct mox_add_args { /* y = a + b */
+    const float *a, *b;
+    float *y;
+    size_t n;
+} mox_add_args;
+
+typedef struct mox_ops mox_ops;
+struct mox_ops {
+    const char *name; /* "cpu scalar", "cpu avx2", "cpu avx512" */
+    mox_err (*embed)(mox_ops *o, mox_stream *s, const mox_embed_args *a);
+    mox_err (*rms_norm)(mox_ops *o, mox_stream *s, const mox_rms_norm_args *a);
+    mox_err (*quantize)(mox_ops *o, mox_stream *s, const mox_quantize_args *a);
+    mox_err (*mat_mul)(mox_ops *o, mox_stream *s, const mox_mat_mul_args *a);
+    mox_err (*rope)(mox_ops *o, mox_stream *s, const mox_rope_args *a);
+    mox_err (*kv_append)(mox_ops *o, mox_stream *s, const mox_kv_append_args *a);
+    mox_err (*attention)(mox_ops *o, mox_stream *s, const mox_attention_args *a);
+    mox_err (*router)(mox_ops *o, mox_stream *s, const mox_router_args *a);
+    mox_err (*expert)(mox_ops *o, mox_stream *s, const mox_expert_args *a);
+    mox_err (*swiglu)(mox_ops *o, mox_stream *s, const mox_swiglu_args *a);
+    mox_err (*merge)(mox_ops *o, mox_stream *s, const mox_merge_args *a);
+    mox_err (*add)(mox_ops *o, mox_stream *s, const mox_add_args *a);
+    void (*destroy)(mox_ops *o);
+};
+
+/* Bytes an operation needs beside its arguments; the plan reserves them. n_workers: mox_pool_workers. */
+size_t mox_attention_scratch_bytes(uint32_t n_ctx, uint32_t head_dim, uint32_t n_workers);
+size_t mox_expert_scratch_bytes(const mox_expert_layout *l, uint32_t n, bool act_f32);
+
+/* Instruction sets of the CPU table, from cpuid and xgetbv. */
+typedef enum mox_isa { MOX_ISA_SCALAR, MOX_ISA_AVX2, MOX_ISA_AVX512, MOX_ISA_COUNT } mox_isa;
+
+const char *mox_isa_name(mox_isa isa); /* "scalar" "avx2" "avx512" */
+bool mox_isa_present(mox_isa isa);     /* AVX2 means AVX2+FMA+F16C; AVX512 means F+BW+VL+DQ+VNNI */
+mox_isa mox_isa_best(void);
+
+/* mox_ops_cpu_create: the CPU's table. pool is borrowed. At creation three tiny products per kernel are compared with
+ * the twin; a machine that computes differently is refused. Owns: small tables only. Threads: step thread.
+ * Errors  MOX_E_ISA (isa absent, or self-check failed). */
+MOX_NODISCARD mox_err mox_ops_cpu_create(mox_ops **out, mox_pool *pool, mox_isa isa);
+void mox_ops_destroy(mox_ops **o);
+
+#endif

@@ -1,0 +1,52 @@
+/* Tokenizer: text <-> ids. SentencePiece ("llama") now; a kind is one file plus one row in tokenizer.c.
+ *
+ * Text never becomes a control token unless parse_special is set. All memory is taken at creation; encode works in the
+ * caller's buffers, so it may run after "ready".
+ */
+#ifndef MOX_RUNTIME_TOKENIZER_H
+#define MOX_RUNTIME_TOKENIZER_H
+
+#include "runtime/gguf/gguf.h"
+
+typedef struct mox_tokenizer mox_tokenizer;
+
+typedef struct mox_token_ids { /* MOX_TOKEN_NONE where the model has none */
+    uint32_t bos, eos, unk, eot;
+    bool add_bos, add_eos, add_space_prefix;
+} mox_token_ids;
+#define MOX_TOKEN_NONE UINT32_MAX
+
+/* mox_tokenizer_create: from tokenizer.ggml.*. Errors MOX_E_TOKENIZER, MOX_E_KEY. Copies what it needs (g may be closed). */
+MOX_NODISCARD mox_err mox_tokenizer_create(mox_tokenizer **out, const mox_gguf *g);
+void mox_tokenizer_destroy(mox_tokenizer **t);
+size_t mox_tokenizer_bytes(const mox_tokenizer *t); /* memory held, for the plan */
+uint32_t mox_tokenizer_vocab(const mox_tokenizer *t);
+const mox_token_ids *mox_tokenizer_ids(const mox_tokenizer *t);
+bool mox_token_is_end(const mox_tokenizer *t, uint32_t id); /* ends generation */
+
+/* mox_tokenizer_encode: appends ids of text[0..n) to ids (capacity max). Invalid UTF-8 goes through byte fallback.
+ * work: mox_tokenizer_work_bytes(n). Errors MOX_E_LIMIT (more than max ids; *n_ids then says how many it takes). */
+MOX_NODISCARD mox_err mox_tokenizer_encode(const mox_tokenizer *t, const char *text, size_t n, bool add_bos,
+                                           bool parse_special, uint32_t *ids, uint32_t max, uint32_t *n_ids,
+                                           void *work);
+size_t mox_tokenizer_work_bytes(size_t n_text);
+/* the token's stored text (escaped forms as in the file) */
+mox_str mox_token_text(const mox_tokenizer *t, uint32_t id);
+
+/* Streaming detokeniser: push ids, get whole UTF-8 characters. Incomplete sequences are held back; what can never
+ * become a character comes out as U+FFFD. The first leading space is dropped when the model adds one. */
+typedef struct mox_detok {
+    const mox_tokenizer *t;
+    bool print_special;
+    bool at_start;
+    uint8_t held[4];
+    uint32_t n_held;
+} mox_detok;
+
+void mox_detok_init(mox_detok *d, const mox_tokenizer *t, bool print_special, bool at_start);
+/* mox_detok_push: bytes written to out (capacity >= mox_detok_max(t)). */
+size_t mox_detok_push(mox_detok *d, uint32_t id, char *out);
+size_t mox_detok_flush(mox_detok *d, char *out); /* end of text: what was held back */
+size_t mox_detok_max(const mox_tokenizer *t);
+
+#endif
