@@ -1,5 +1,6 @@
 /* Quantised activations: how a row of f32 becomes int8 (numerics contract, "Activations").
- * One struct per block of 256 columns; codes past the row's end are zero, so kernels may always read whole blocks. */
+ * One struct per block of 256 columns; codes past the row's end are zero, so kernels may always read whole
+ * blocks. */
 #ifndef MOX_KERNELS_ACT_H
 #define MOX_KERNELS_ACT_H
 

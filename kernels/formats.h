@@ -1,8 +1,8 @@
 /* What can be computed with each tensor type: one row per type, looked up at load, never switched over.
  *
- * `kind` says how activations meet the weights (numerics contract): int8 with one scale per 256, int8 with one
- * scale per 32, or float. Types without integer kernels (IQ1..IQ3, TQ, NVFP4) are dequantised block by block and use
- * float activations. Adding a format = one row here, its pack/unpack in x16_<name>.c, its test.
+ * `kind` says how activations meet the weights (numerics contract): int8 with one scale per 256, int8 with
+ * one scale per 32, or float. Types without integer kernels (IQ1..IQ3, TQ, NVFP4) are dequantised block by
+ * block and use float activations. Adding a format = one row here, its pack/unpack in x16_<name>.c, its test.
  */
 #ifndef MOX_KERNELS_FORMATS_H
 #define MOX_KERNELS_FORMATS_H

@@ -1,9 +1,10 @@
 /* Kernel launchers: one table per device, whole operations, every argument in a struct.
  *
- * On the CPU (cpu_ops.c) a call runs on the worker pool and has finished when it returns; a GPU enqueues it on `s`.
- * Arithmetic of every operation is fixed by docs/numerics.md: results are the same bits on every device, ISA, thread
- * count and batch size. Common rules: f32 tensors are row-major and 64-byte aligned, n = rows of this step, MOX_E_NUMERIC
- * where a non-finite value meets a rounding or a router (the caller adds layer and operation to the record).
+ * On the CPU (cpu_ops.c) a call runs on the worker pool and has finished when it returns; a GPU enqueues it
+ * on `s`. Arithmetic of every operation is fixed by docs/numerics.md: results are the same bits on every
+ * device, ISA, thread count and batch size. Common rules: f32 tensors are row-major and 64-byte aligned, n =
+ * rows of this step, MOX_E_NUMERIC where a non-finite value meets a rounding or a router (the caller adds
+ * layer and operation to the record).
  */
 #ifndef MOX_KERNELS_OPS_H
 #define MOX_KERNELS_OPS_H
@@ -28,7 +29,8 @@ size_t mox_act_row_bytes(mox_act_kind kind, uint32_t n_cols);
 
 typedef enum mox_kv_type { MOX_KV_F16, MOX_KV_Q8_0, MOX_KV_F32, MOX_KV_TYPES } mox_kv_type;
 
-/* mox_kv_row_bytes: bytes of one head's K (or V) vector; 0 if head_dim does not suit the type (q8_0: multiple of 32) */
+/* mox_kv_row_bytes: bytes of one head's K (or V) vector; 0 if head_dim does not suit the type (q8_0: multiple
+ * of 32) */
 size_t mox_kv_row_bytes(mox_kv_type type, uint32_t head_dim);
 const char *mox_kv_type_name(mox_kv_type type); /* "f16" "q8_0" "f32" */
 
@@ -75,9 +77,10 @@ typedef struct mox_mat_mul_args { /* y[i][r] = W[r] . x[i] (+ bias[r]) */
     uint32_t n;
 } mox_mat_mul_args;
 
-typedef struct mox_rope_args { /* pairs (2i, 2i+1): NORM rotation of the first 2*n_pairs elements of each head */
-    float *x;              /* [n][n_heads][head_dim], in place */
-    const float *cos_sin;  /* [n][n_pairs][2], f32 made on the host in double */
+typedef struct mox_rope_args { /* pairs (2i, 2i+1): NORM rotation of the first 2*n_pairs elements of each head
+                                */
+    float *x;                  /* [n][n_heads][head_dim], in place */
+    const float *cos_sin;      /* [n][n_pairs][2], f32 made on the host in double */
     uint32_t n, n_heads, head_dim, n_pairs;
     bool neox; /* pairs (i, i + n_pairs) instead */
 } mox_rope_args;
@@ -99,21 +102,22 @@ typedef struct mox_attention_args { /* causal: row i sees positions 0..place[i].
     void *scratch; /* mox_attention_scratch_bytes */
 } mox_attention_args;
 
-typedef struct mox_router_args { /* softmax over all experts, top k by (probability, lower id), renormalised */
-    const float *x; /* [n][d] */
-    const float *w; /* [n_experts][d], row-major f32 */
+typedef struct mox_router_args { /* softmax over all experts, top k by (probability, lower id), renormalised
+                                  */
+    const float *x;              /* [n][d] */
+    const float *w;              /* [n_experts][d], row-major f32 */
     uint32_t n, d, n_experts, k;
     uint32_t *ids;  /* [n][k] in rank order */
     float *weights; /* [n][k] */
 } mox_router_args;
 
 typedef struct mox_expert_args { /* e[out_row[j]] = down(silu(gate x[tok[j]]) * (up x[tok[j]])), j < n */
-    const mox_mat *mats;    /* [MOX_SLABS], views of one slot */
-    const mox_acts *x;      /* [MOX_ACT_KINDS]; the kinds of gate and up are present */
-    const uint32_t *tok;    /* [n] rows of x */
-    const uint32_t *out_row; /* [n] rows of e */
+    const mox_mat *mats;         /* [MOX_SLABS], views of one slot */
+    const mox_acts *x;           /* [MOX_ACT_KINDS]; the kinds of gate and up are present */
+    const uint32_t *tok;         /* [n] rows of x */
+    const uint32_t *out_row;     /* [n] rows of e */
     uint32_t n;
-    float *e; /* [..][d_model] */
+    float *e;      /* [..][d_model] */
     bool act_f32;  /* audit: float activations whatever the type */
     void *scratch; /* mox_expert_scratch_bytes(l, n) */
 } mox_expert_args;
@@ -125,10 +129,10 @@ typedef struct mox_swiglu_args { /* h = silu(gate) * up, both [n][d_ff]; may be 
 } mox_swiglu_args;
 
 typedef struct mox_merge_args { /* y = x + sum over ranks, y0 = +0; y = fma(w_r, e_r, y) */
-    const float *e;       /* [n][k][d] */
-    const float *weights; /* [n][k] */
-    const float *residual; /* [n][d] */
-    float *y;             /* [n][d], may be residual */
+    const float *e;             /* [n][k][d] */
+    const float *weights;       /* [n][k] */
+    const float *residual;      /* [n][d] */
+    float *y;                   /* [n][d], may be residual */
     uint32_t n, k, d;
 } mox_merge_args;
 
@@ -167,9 +171,9 @@ const char *mox_isa_name(mox_isa isa); /* "scalar" "avx2" "avx512" */
 bool mox_isa_present(mox_isa isa);     /* AVX2 means AVX2+FMA+F16C; AVX512 means F+BW+VL+DQ+VNNI */
 mox_isa mox_isa_best(void);
 
-/* mox_ops_cpu_create: the CPU's table. pool is borrowed. At creation three tiny products per kernel are compared with
- * the twin; a machine that computes differently is refused. Owns: small tables only. Threads: step thread.
- * Errors  MOX_E_ISA (isa absent, or self-check failed). */
+/* mox_ops_cpu_create: the CPU's table. pool is borrowed. At creation three tiny products per kernel are
+ * compared with the twin; a machine that computes differently is refused. Owns: small tables only. Threads:
+ * step thread. Errors  MOX_E_ISA (isa absent, or self-check failed). */
 MOX_NODISCARD mox_err mox_ops_cpu_create(mox_ops **out, mox_pool *pool, mox_isa isa);
 void mox_ops_destroy(mox_ops **o);
 

@@ -1,12 +1,13 @@
 /* The expert store: answers for each expert of a layer step where it is now, and starts what is missing.
  *
- * Tiers: RAM slots (here) over the file, which always has everything; a VRAM tier joins later. Every slot belongs to a
- * size class (layers whose experts have the same bytes). A layer may keep `quota` experts; beside these each class has
- * transit slots for experts that are read, used and given back. When a use ends, the policy decides whether the expert
- * takes the place of a kept one: the two slots swap roles, no bytes are copied.
+ * Tiers: RAM slots (here) over the file, which always has everything; a VRAM tier joins later. Every slot
+ * belongs to a size class (layers whose experts have the same bytes). A layer may keep `quota` experts;
+ * beside these each class has transit slots for experts that are read, used and given back. When a use ends,
+ * the policy decides whether the expert takes the place of a kept one: the two slots swap roles, no bytes are
+ * copied.
  *
- * Threads: the step thread owns the store and makes all calls; one I/O thread inside reads, hashes and repacks. They
- * share the slot table under one mutex. All memory comes from the arena given at creation.
+ * Threads: the step thread owns the store and makes all calls; one I/O thread inside reads, hashes and
+ * repacks. They share the slot table under one mutex. All memory comes from the arena given at creation.
  */
 #ifndef MOX_OFFLOAD_STORE_H
 #define MOX_OFFLOAD_STORE_H
@@ -80,17 +81,17 @@ typedef struct mox_store mox_store;
 /* Defaults for every field that has one. */
 void mox_store_cfg_defaults(mox_store_cfg *cfg);
 
-/* mox_store_create: takes all memory from `arena` (with a planning arena: only counts, *out stays NULL), opens the files,
- * chooses the backend (one log line names it and why), starts the I/O thread. The table of slab hashes is part of
- * the memory. Errors MOX_E_ARG, MOX_E_OPEN, MOX_E_NO_MEMORY, MOX_E_THREAD. */
+/* mox_store_create: takes all memory from `arena` (with a planning arena: only counts, *out stays NULL),
+ * opens the files, chooses the backend (one log line names it and why), starts the I/O thread. The table of
+ * slab hashes is part of the memory. Errors MOX_E_ARG, MOX_E_OPEN, MOX_E_NO_MEMORY, MOX_E_THREAD. */
 MOX_NODISCARD mox_err mox_store_create(mox_store **out, const mox_store_cfg *cfg, mox_arena *arena);
 void mox_store_destroy(mox_store **store);
 
-/* mox_store_fill: read kept experts until quotas are full, in one sequential sweep over the file; heat [n_layers][n_experts]
- * (may be NULL: round-robin over layers) says which. progress(done, total) is called from the step thread. */
+/* mox_store_fill: read kept experts until quotas are full, in one sequential sweep over the file; heat
+ * [n_layers][n_experts] (may be NULL: round-robin over layers) says which. progress(done, total) is called
+ * from the step thread. */
 MOX_NODISCARD mox_err mox_store_fill(mox_store *store, const float *heat,
-                                     void (*progress)(void *ctx, uint64_t done, uint64_t total),
-                                     void *ctx);
+                                     void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx);
 
 /* One expert needed by the layer step: how many (token, rank) uses it has and their summed router weight. */
 typedef struct mox_need {
@@ -106,19 +107,20 @@ typedef struct mox_lease {
     uint32_t slot_idx, generation; /* checked at release */
 } mox_lease;
 
-/* A layer step: begin, then next/release until next says done, then end. `needs` are distinct. begin counts hits,
- * protects the whole set from eviction, and queues reads of what is missing (demand before prefetch). next blocks until an
- * expert is READY and pins it: residents first, then in order of arrival; with fewer transit slots than misses
- * it is the release that lets the next wave start. end applies admission. Errors of next: the read's error (MOX_E_IO,
- * MOX_E_CHANGED, MOX_E_CORRUPT) naming layer, expert, file and offset; the step is then over (end must still be called). */
+/* A layer step: begin, then next/release until next says done, then end. `needs` are distinct. begin counts
+ * hits, protects the whole set from eviction, and queues reads of what is missing (demand before prefetch).
+ * next blocks until an expert is READY and pins it: residents first, then in order of arrival; with fewer
+ * transit slots than misses it is the release that lets the next wave start. end applies admission. Errors of
+ * next: the read's error (MOX_E_IO, MOX_E_CHANGED, MOX_E_CORRUPT) naming layer, expert, file and offset; the
+ * step is then over (end must still be called). */
 void mox_store_begin(mox_store *store, uint32_t layer, mox_phase phase, const mox_need *needs, uint32_t n);
 MOX_NODISCARD mox_err mox_store_next(mox_store *store, mox_lease *out, bool *done);
 void mox_store_release(mox_store *store, const mox_lease *lease);
 void mox_store_end(mox_store *store);
 
-/* mox_store_predict: experts the next layers may want, best first, with scores in 0..1. Reads start only into free transit
- * slots and behind every demand read; predictions of a layer that begin() refutes are cancelled. Ignored while the
- * regret rule has look-ahead switched off. */
+/* mox_store_predict: experts the next layers may want, best first, with scores in 0..1. Reads start only into
+ * free transit slots and behind every demand read; predictions of a layer that begin() refutes are cancelled.
+ * Ignored while the regret rule has look-ahead switched off. */
 void mox_store_predict(mox_store *store, uint32_t layer, const uint32_t *experts, const float *scores,
                        uint32_t n);
 

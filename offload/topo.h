@@ -1,5 +1,5 @@
-/* Topology: which CPUs the workers use and where memory is bound. hwloc is used in topo.c and nowhere else; without it
- * (MOXIE_MINIMAL) the process's affinity mask is used and memory is left where first touched. */
+/* Topology: which CPUs the workers use and where memory is bound. hwloc is used in topo.c and nowhere else;
+ * without it (MOXIE_MINIMAL) the process's affinity mask is used and memory is left where first touched. */
 #ifndef MOX_OFFLOAD_TOPO_H
 #define MOX_OFFLOAD_TOPO_H
 

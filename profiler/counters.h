@@ -1,6 +1,6 @@
-/* Counters of one run. Plain numbers that their owner increments; readers take a copy. docs/glossary.md has the words:
- * a *use* is one (token, layer, rank); a *hit* was resident in its tier when its layer's step began; *late* a prefetch
- * still arriving then; a *miss* neither. hit + late + miss = uses, always.
+/* Counters of one run. Plain numbers that their owner increments; readers take a copy. docs/glossary.md has
+ * the words: a *use* is one (token, layer, rank); a *hit* was resident in its tier when its layer's step
+ * began; *late* a prefetch still arriving then; a *miss* neither. hit + late + miss = uses, always.
  */
 #ifndef MOX_PROFILER_COUNTERS_H
 #define MOX_PROFILER_COUNTERS_H
@@ -10,18 +10,18 @@
 typedef enum mox_phase { MOX_PHASE_PREFILL, MOX_PHASE_DECODE, MOX_PHASES } mox_phase;
 
 typedef struct mox_use_counters {
-    uint64_t uses, hits, late, misses;        /* counted per (token, layer, rank) */
+    uint64_t uses, hits, late, misses;          /* counted per (token, layer, rank) */
     uint64_t hit_bytes, late_bytes, miss_bytes; /* the same, weighted by the expert's slot bytes */
-    uint64_t loads;                           /* experts read per (step, layer, expert) */
+    uint64_t loads;                             /* experts read per (step, layer, expert) */
 } mox_use_counters;
 
 typedef struct mox_io_counters {
-    uint64_t read_bytes, read_requests;       /* completed, widened edges included */
-    uint64_t fill_bytes;                      /* of these, the sequential fill at open */
+    uint64_t read_bytes, read_requests; /* completed, widened edges included */
+    uint64_t fill_bytes;                /* of these, the sequential fill at open */
     uint64_t demand_bytes, prefetch_bytes;
-    uint64_t retries, short_reads, rereads;   /* rereads: slabs read again after a mismatch */
-    uint64_t verified, verify_failed;         /* slabs compared with their first hash */
-    uint64_t busy_ns;                         /* time with at least one read in flight */
+    uint64_t retries, short_reads, rereads; /* rereads: slabs read again after a mismatch */
+    uint64_t verified, verify_failed;       /* slabs compared with their first hash */
+    uint64_t busy_ns;                       /* time with at least one read in flight */
 } mox_io_counters;
 
 typedef struct mox_prefetch_counters {

@@ -1,8 +1,9 @@
-/* Routing trace: one record per (token, layer, rank), a versioned little-endian file that run, plan and profile share.
+/* Routing trace: one record per (token, layer, rank), a versioned little-endian file that run, plan and
+ * profile share.
  *
- * File: header {magic "MOXT", u32 version 1, u32 n_layers, u32 n_experts, u32 top_k, u32 reserved, u64 model id}, then
- * records of 24 bytes. The writer buffers in memory taken at creation and flushes with write(2): nothing is
- * allocated while a token is computed.
+ * File: header {magic "MOXT", u32 version 1, u32 n_layers, u32 n_experts, u32 top_k, u32 reserved, u64 model
+ * id}, then records of 24 bytes. The writer buffers in memory taken at creation and flushes with write(2):
+ * nothing is allocated while a token is computed.
  */
 #ifndef MOX_PROFILER_TRACE_H
 #define MOX_PROFILER_TRACE_H
@@ -44,10 +45,10 @@ MOX_NODISCARD mox_err mox_trace_create(mox_trace_writer **out, const char *path,
 void mox_trace_put(mox_trace_writer *w, const mox_trace_record *r);
 MOX_NODISCARD mox_err mox_trace_close(mox_trace_writer **w);
 
-/* mox_trace_read: whole file into memory the caller frees with mox_trace_free. Bounds every count by the file's size.
- * Errors MOX_E_OPEN, MOX_E_FORMAT. */
-MOX_NODISCARD mox_err mox_trace_read(const char *path, mox_trace_header *header,
-                                     mox_trace_record **records, size_t *n_records);
+/* mox_trace_read: whole file into memory the caller frees with mox_trace_free. Bounds every count by the
+ * file's size. Errors MOX_E_OPEN, MOX_E_FORMAT. */
+MOX_NODISCARD mox_err mox_trace_read(const char *path, mox_trace_header *header, mox_trace_record **records,
+                                     size_t *n_records);
 void mox_trace_free(mox_trace_record *records);
 
 #endif

@@ -1,9 +1,10 @@
 /* moxie: run Mixture-of-Experts models that are bigger than the memory they should fit in.
  *
- * The public API. Open a model under a byte budget, look at the plan, evaluate tokens, read the counters. The command
- * line is a client of this header. A context is one model with its memory, threads and KV cache; it is owned by the
- * thread that opened it (the step thread) and every call is made from there. After mox_open returns ("ready")
- * nothing is allocated: mox_step, mox_generate and the tokenizer work in memory taken at open.
+ * The public API. Open a model under a byte budget, look at the plan, evaluate tokens, read the counters. The
+ * command line is a client of this header. A context is one model with its memory, threads and KV cache; it
+ * is owned by the thread that opened it (the step thread) and every call is made from there. After mox_open
+ * returns ("ready") nothing is allocated: mox_step, mox_generate and the tokenizer work in memory taken at
+ * open.
  *
  * Errors: functions return mox_err; mox_err_last() has the numbers and the reason.
  */
@@ -38,8 +39,8 @@ typedef struct mox_cfg {
     uint64_t seed;
     uint64_t io_limit_bps;    /* bench only */
     bool shuffle_predictions; /* bench only */
-    const char *record; /* routing trace to write, or NULL */
-    bool dry_run;       /* plan and reserve address space only: mox_step then fails */
+    const char *record;       /* routing trace to write, or NULL */
+    bool dry_run;             /* plan and reserve address space only: mox_step then fails */
     mox_log log;
     /* stage: "header", "dense", "experts"; called at most every 100 ms. May be NULL. */
     void (*progress)(void *ctx, const char *stage, uint64_t done, uint64_t total);
@@ -69,20 +70,22 @@ typedef struct mox_row {
     bool want_logits;
 } mox_row;
 
-/* mox_step: evaluate n rows (n <= n_batch) of any number of sequences; rows of one sequence come in order of position,
- * each position extends what its sequence has. logits: [number of rows that want them][vocab], may be NULL if none.
- * A row's logits do not depend on what else is in the batch. phase tells the counters prefill from decode.
- * Errors  MOX_E_CONTEXT_FULL (with both numbers), MOX_E_TOKEN, MOX_E_NUMERIC, I/O errors; the sequences' caches are then as before. */
+/* mox_step: evaluate n rows (n <= n_batch) of any number of sequences; rows of one sequence come in order of
+ * position, each position extends what its sequence has. logits: [number of rows that want them][vocab], may
+ * be NULL if none. A row's logits do not depend on what else is in the batch. phase tells the counters
+ * prefill from decode. Errors  MOX_E_CONTEXT_FULL (with both numbers), MOX_E_TOKEN, MOX_E_NUMERIC, I/O
+ * errors; the sequences' caches are then as before. */
 MOX_NODISCARD mox_err mox_step(mox_ctx *ctx, const mox_row *rows, uint32_t n, mox_phase phase, float *logits);
-/* mox_eval: a run of tokens of one sequence in micro-batches; logits of all of them (each) or of the last alone. each is
- * called with consecutive rows and may be NULL. */
+/* mox_eval: a run of tokens of one sequence in micro-batches; logits of all of them (each) or of the last
+ * alone. each is called with consecutive rows and may be NULL. */
 typedef void (*mox_logits_fn)(void *arg, uint32_t first_pos, uint32_t n, const float *logits);
-MOX_NODISCARD mox_err mox_eval(mox_ctx *ctx, uint32_t seq, const uint32_t *tokens, uint32_t n, bool all_logits,
-                               mox_logits_fn fn, void *arg);
+MOX_NODISCARD mox_err mox_eval(mox_ctx *ctx, uint32_t seq, const uint32_t *tokens, uint32_t n,
+                               bool all_logits, mox_logits_fn fn, void *arg);
 void mox_seq_clear(mox_ctx *ctx, uint32_t seq);
 uint32_t mox_seq_len(const mox_ctx *ctx, uint32_t seq);
 
-/* Sampling. temp 0 = greedy (lowest id among equals). Order: top-k, softmax with temperature, top-p, min-p, draw. */
+/* Sampling. temp 0 = greedy (lowest id among equals). Order: top-k, softmax with temperature, top-p, min-p,
+ * draw. */
 typedef struct mox_sampling {
     float temp;     /* default 0 */
     uint32_t top_k; /* 0 = off */
@@ -95,8 +98,9 @@ typedef struct mox_gen_cfg {
     const uint32_t *prompt;
     uint32_t n_prompt, max_new; /* max_new 0: until end or context full */
     mox_sampling sampling;
-    bool ignore_end;     /* bench: do not stop at end-of-generation tokens */
-    bool all_logits;     /* hash every prompt row's logits too (run does, so that its hash equals that of `logits`) */
+    bool ignore_end; /* bench: do not stop at end-of-generation tokens */
+    bool all_logits; /* hash every prompt row's logits too (run does, so that its hash equals that of
+                        `logits`) */
     /* called with each new token; text is whole UTF-8. Return false to stop. */
     bool (*on_token)(void *arg, uint32_t id, const char *text, size_t n_text);
     void (*on_prefill)(void *arg, uint32_t done, uint32_t total);
@@ -111,8 +115,8 @@ typedef struct mox_gen_result {
 
 MOX_NODISCARD mox_err mox_generate(mox_ctx *ctx, uint32_t seq, const mox_gen_cfg *cfg, mox_gen_result *out);
 
-/* mox_get_counters: totals since open (or reset); per MoE layer rows may be NULL. mox_logits_hash: XXH3-128 over every
- * logits row computed so far, in order of computation. */
+/* mox_get_counters: totals since open (or reset); per MoE layer rows may be NULL. mox_logits_hash: XXH3-128
+ * over every logits row computed so far, in order of computation. */
 void mox_get_counters(mox_ctx *ctx, mox_counters *c, mox_use_counters *per_layer);
 void mox_reset_counters(mox_ctx *ctx);
 mox_hash128 mox_logits_hash(const mox_ctx *ctx);
@@ -121,7 +125,8 @@ mox_hash128 mox_logits_hash(const mox_ctx *ctx);
 typedef struct mox_model_info {
     const char *arch;
     char name[128];
-    uint32_t n_layers, n_moe_layers, d_model, d_ff, n_heads, n_kv_heads, head_dim, n_vocab, n_ctx_train, n_experts, top_k;
+    uint32_t n_layers, n_moe_layers, d_model, d_ff, n_heads, n_kv_heads, head_dim, n_vocab, n_ctx_train,
+        n_experts, top_k;
     uint64_t params_total, params_active, file_bytes, dense_bytes, expert_bytes, expert_max_bytes;
     char quants[256]; /* "Q4_K 24.1 GiB, Q6_K 1.9 GiB, F32 2.1 MiB" */
     uint64_t kv_bytes_per_token[MOX_KV_TYPES];

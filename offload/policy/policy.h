@@ -1,9 +1,10 @@
-/* Which experts a layer keeps. A policy is pure: snapshot in, decision out; no I/O, no clock, no memory of its own.
+/* Which experts a layer keeps. A policy is pure: snapshot in, decision out; no I/O, no clock, no memory of
+ * its own.
  *
- * The store keeps the statistics in the snapshot up to date (mox_policy_touch) and asks when an expert that is not kept
- * has been used: is it worth more than one that is? The same code replays recorded traces for planner and tests,
- * where `next_use` is known and Belady's rule can be run as the yardstick. Adding a policy = one file, one row in
- * mox_policies, its row in the replay test.
+ * The store keeps the statistics in the snapshot up to date (mox_policy_touch) and asks when an expert that
+ * is not kept has been used: is it worth more than one that is? The same code replays recorded traces for
+ * planner and tests, where `next_use` is known and Belady's rule can be run as the yardstick. Adding a policy
+ * = one file, one row in mox_policies, its row in the replay test.
  */
 #ifndef MOX_OFFLOAD_POLICY_H
 #define MOX_OFFLOAD_POLICY_H
@@ -30,8 +31,8 @@ typedef struct mox_policy_view {
 } mox_policy_view;
 
 typedef struct mox_policy_ops {
-    const char *name; /* "lru", "lfu", "dlfu", "static", "belady" */
-    const char *help; /* one line */
+    const char *name;  /* "lru", "lfu", "dlfu", "static", "belady" */
+    const char *help;  /* one line */
     bool needs_future; /* replay only */
     /* Index into view->kept of the expert that `candidate` should replace, or -1: keep what is there. */
     int32_t (*victim)(const mox_policy_view *view, uint32_t candidate);

@@ -21,7 +21,8 @@ void mox_json_object(mox_json *j, const char *key);
 void mox_json_object_end(mox_json *j);
 void mox_json_array(mox_json *j, const char *key);
 void mox_json_array_end(mox_json *j);
-void mox_json_string(mox_json *j, const char *key, const char *value); /* NULL value: null; invalid UTF-8: U+FFFD */
+void mox_json_string(mox_json *j, const char *key,
+                     const char *value); /* NULL value: null; invalid UTF-8: U+FFFD */
 void mox_json_string_n(mox_json *j, const char *key, const char *value, size_t n);
 void mox_json_u64(mox_json *j, const char *key, uint64_t value);
 void mox_json_i64(mox_json *j, const char *key, int64_t value);

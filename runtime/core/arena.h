@@ -1,7 +1,7 @@
 /* Arena: one block of memory taken at open, handed out in aligned pieces, given back as a whole.
  *
- * `mox_arena_plan` runs the same sequence of takes against an arena without memory: the plan's byte counts and the
- * allocation come from one code path, which is how "the plan is the allocation" holds to the byte.
+ * `mox_arena_plan` runs the same sequence of takes against an arena without memory: the plan's byte counts
+ * and the allocation come from one code path, which is how "the plan is the allocation" holds to the byte.
  */
 #ifndef MOX_CORE_ARENA_H
 #define MOX_CORE_ARENA_H
@@ -27,8 +27,8 @@ mox_arena mox_arena_plan(void);
 /* mox_arena_map: anonymous private memory, page aligned. Errors MOX_E_NO_MEMORY. */
 MOX_NODISCARD mox_err mox_arena_map(mox_arena *out, size_t bytes, unsigned flags);
 void mox_arena_unmap(mox_arena *a);
-/* mox_arena_take: align is a power of two. Returns NULL while planning and when the capacity is passed; `used`
- * always advances, so a caller that planned correctly never sees the second case. */
+/* mox_arena_take: align is a power of two. Returns NULL while planning and when the capacity is passed;
+ * `used` always advances, so a caller that planned correctly never sees the second case. */
 void *mox_arena_take(mox_arena *a, size_t bytes, size_t align);
 
 #endif

@@ -1,5 +1,6 @@
-/* Checked arithmetic on sizes that come from files, and little-endian reads. Every size computed from input goes
- * through here; a grep in the tests forbids bare products of 64-bit file values elsewhere in the readers. */
+/* Checked arithmetic on sizes that come from files, and little-endian reads. Every size computed from input
+ * goes through here; a grep in the tests forbids bare products of 64-bit file values elsewhere in the
+ * readers. */
 #ifndef MOX_CORE_BITS_H
 #define MOX_CORE_BITS_H
 

@@ -1,7 +1,7 @@
-/* Device vtable: memory, copies, streams, events, flags, graphs. Three devices implement it: cpu (core/dev_cpu.c, every
- * call is synchronous), cuda and cuda-on-the-emulator (modules loaded by name, later). Kernel launchers are a
- * second table, kernels/ops.h. Callers pass streams and wait for events even where the CPU device has nothing to
- * wait for, so that a GPU fits in without changing them.
+/* Device vtable: memory, copies, streams, events, flags, graphs. Three devices implement it: cpu
+ * (core/dev_cpu.c, every call is synchronous), cuda and cuda-on-the-emulator (modules loaded by name, later).
+ * Kernel launchers are a second table, kernels/ops.h. Callers pass streams and wait for events even where the
+ * CPU device has nothing to wait for, so that a GPU fits in without changing them.
  */
 #ifndef MOX_CORE_DEV_H
 #define MOX_CORE_DEV_H
@@ -42,7 +42,7 @@ typedef struct mox_dev_ops {
     mox_err (*event_create)(mox_dev *dev, mox_event **out);
     void (*event_destroy)(mox_dev *dev, mox_event **e);
     mox_err (*event_record)(mox_dev *dev, mox_event *e, mox_stream *s);
-    mox_err (*event_wait)(mox_dev *dev, mox_event *e);                 /* host waits */
+    mox_err (*event_wait)(mox_dev *dev, mox_event *e);                  /* host waits */
     mox_err (*stream_after)(mox_dev *dev, mox_stream *s, mox_event *e); /* s waits for e */
     /* Copies, asynchronous in s; both sides live until the copy's event. */
     mox_err (*copy)(mox_dev *dev, mox_stream *s, void *dst, const void *src, size_t bytes);

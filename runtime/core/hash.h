@@ -1,5 +1,5 @@
-/* XXH3 (xxHash 0.8): 64 bits for slabs, 128 bits for logits. libxxhash where it is installed; a scalar version of the
- * published algorithm in MOXIE_MINIMAL builds (tests hold the two against each other). */
+/* XXH3 (xxHash 0.8): 64 bits for slabs, 128 bits for logits. libxxhash where it is installed; a scalar
+ * version of the published algorithm in MOXIE_MINIMAL builds (tests hold the two against each other). */
 #ifndef MOX_CORE_HASH_H
 #define MOX_CORE_HASH_H
 

@@ -12,7 +12,8 @@ typedef struct mox_log {
     mox_log_level level; /* lines above it are not formatted */
 } mox_log;
 
-/* mox_log_line: "unit: fact, number unit". Formats into a stack buffer (1 KiB), never allocates. log may be NULL. */
+/* mox_log_line: "unit: fact, number unit". Formats into a stack buffer (1 KiB), never allocates. log may be
+ * NULL. */
 void mox_log_line(const mox_log *log, mox_log_level level, const char *fmt, ...) MOX_PRINTF(3, 4);
 
 #endif

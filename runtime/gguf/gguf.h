@@ -1,8 +1,8 @@
 /* GGUF v2/v3, little-endian: a pure parser (bytes, length) -> table, and the files around it.
  *
- * mox_gguf_parse touches nothing but the bytes it is given and one arena; every count is bounded by the bytes left before
- * anything is allocated (limits below). mox_gguf_open finds the parts of a split model, reads each header with pread
- * (tensor data is never mapped), and merges the tables.
+ * mox_gguf_parse touches nothing but the bytes it is given and one arena; every count is bounded by the bytes
+ * left before anything is allocated (limits below). mox_gguf_open finds the parts of a split model, reads
+ * each header with pread (tensor data is never mapped), and merges the tables.
  */
 #ifndef MOX_RUNTIME_GGUF_H
 #define MOX_RUNTIME_GGUF_H
@@ -27,8 +27,19 @@ enum {
 #define MOX_GGUF_MAX_METADATA (1ull << 30)
 
 typedef enum mox_gguf_kind {
-    MOX_GGUF_U8, MOX_GGUF_I8, MOX_GGUF_U16, MOX_GGUF_I16, MOX_GGUF_U32, MOX_GGUF_I32, MOX_GGUF_F32,
-    MOX_GGUF_BOOL, MOX_GGUF_STRING, MOX_GGUF_ARRAY, MOX_GGUF_U64, MOX_GGUF_I64, MOX_GGUF_F64,
+    MOX_GGUF_U8,
+    MOX_GGUF_I8,
+    MOX_GGUF_U16,
+    MOX_GGUF_I16,
+    MOX_GGUF_U32,
+    MOX_GGUF_I32,
+    MOX_GGUF_F32,
+    MOX_GGUF_BOOL,
+    MOX_GGUF_STRING,
+    MOX_GGUF_ARRAY,
+    MOX_GGUF_U64,
+    MOX_GGUF_I64,
+    MOX_GGUF_F64,
     MOX_GGUF_KINDS
 } mox_gguf_kind;
 
@@ -49,43 +60,47 @@ typedef struct mox_gguf_tensor {
 
 typedef struct mox_gguf mox_gguf;
 
-/* mox_gguf_parse: one part from memory. data must outlive *out (strings point into it). file_bytes: size of the whole file
- * (tensor ranges are checked against it); len may be just the header. A header cut off by len fails with MOX_E_TRUNCATED
- * and *need set to a larger len to try (0: the file itself is too short). */
+/* mox_gguf_parse: one part from memory. data must outlive *out (strings point into it). file_bytes: size of
+ * the whole file (tensor ranges are checked against it); len may be just the header. A header cut off by len
+ * fails with MOX_E_TRUNCATED and *need set to a larger len to try (0: the file itself is too short). */
 MOX_NODISCARD mox_err mox_gguf_parse(mox_gguf **out, const void *data, size_t len, uint64_t file_bytes,
                                      uint64_t *need);
 /* mox_gguf_open: path of a file, of any shard of a split model, or of a directory that holds one model.
- * Errors MOX_E_OPEN, MOX_E_NOT_GGUF (with what the file is instead), MOX_E_VERSION, MOX_E_LIMIT, MOX_E_KEY, MOX_E_TENSOR,
- * MOX_E_TYPE, MOX_E_TRUNCATED, MOX_E_SPLIT. Owns everything; freed by mox_gguf_close. */
+ * Errors MOX_E_OPEN, MOX_E_NOT_GGUF (with what the file is instead), MOX_E_VERSION, MOX_E_LIMIT, MOX_E_KEY,
+ * MOX_E_TENSOR, MOX_E_TYPE, MOX_E_TRUNCATED, MOX_E_SPLIT. Owns everything; freed by mox_gguf_close. */
 MOX_NODISCARD mox_err mox_gguf_open(mox_gguf **out, const char *path);
 void mox_gguf_close(mox_gguf **g);
 
 uint32_t mox_gguf_version(const mox_gguf *g);
 uint32_t mox_gguf_n_files(const mox_gguf *g);
-const char *mox_gguf_file(const mox_gguf *g, uint32_t i);       /* path; NULL for mox_gguf_parse */
+const char *mox_gguf_file(const mox_gguf *g, uint32_t i); /* path; NULL for mox_gguf_parse */
 uint64_t mox_gguf_file_bytes(const mox_gguf *g, uint32_t i);
 uint32_t mox_gguf_n_tensors(const mox_gguf *g);
 const mox_gguf_tensor *mox_gguf_tensor_at(const mox_gguf *g, uint32_t i);
 const mox_gguf_tensor *mox_gguf_find(const mox_gguf *g, const char *name); /* NULL if absent */
 uint64_t mox_gguf_id(const mox_gguf *g); /* XXH3-64 over the header: names the model */
 
-/* Key/values. Iteration for `info`, typed getters for everything else: integer widths are interchangeable, floats are
- * never counts. _opt: absent is not an error, *out keeps its value. Errors MOX_E_KEY. */
+/* Key/values. Iteration for `info`, typed getters for everything else: integer widths are interchangeable,
+ * floats are never counts. _opt: absent is not an error, *out keeps its value. Errors MOX_E_KEY. */
 uint32_t mox_gguf_n_kv(const mox_gguf *g);
 mox_str mox_gguf_kv_key(const mox_gguf *g, uint32_t i);
 mox_gguf_kind mox_gguf_kv_kind(const mox_gguf *g, uint32_t i);
 /* a printable, escaped rendering of the value (arrays: element kind, count and the first few); returns out */
 const char *mox_gguf_kv_text(const mox_gguf *g, uint32_t i, char *out, size_t n);
 bool mox_gguf_has(const mox_gguf *g, const char *key);
-MOX_NODISCARD mox_err mox_gguf_u32(const mox_gguf *g, const char *key, uint32_t lo, uint32_t hi, uint32_t *out);
-MOX_NODISCARD mox_err mox_gguf_u32_opt(const mox_gguf *g, const char *key, uint32_t lo, uint32_t hi, uint32_t *out);
+MOX_NODISCARD mox_err mox_gguf_u32(const mox_gguf *g, const char *key, uint32_t lo, uint32_t hi,
+                                   uint32_t *out);
+MOX_NODISCARD mox_err mox_gguf_u32_opt(const mox_gguf *g, const char *key, uint32_t lo, uint32_t hi,
+                                       uint32_t *out);
 MOX_NODISCARD mox_err mox_gguf_f32_opt(const mox_gguf *g, const char *key, float lo, float hi, float *out);
 MOX_NODISCARD mox_err mox_gguf_bool_opt(const mox_gguf *g, const char *key, bool *out);
 MOX_NODISCARD mox_err mox_gguf_str(const mox_gguf *g, const char *key, mox_str *out);
 /* scalar broadcast to n, or an array of exactly n */
-MOX_NODISCARD mox_err mox_gguf_u32_per_layer(const mox_gguf *g, const char *key, uint32_t lo, uint32_t hi, uint32_t n, uint32_t *out);
+MOX_NODISCARD mox_err mox_gguf_u32_per_layer(const mox_gguf *g, const char *key, uint32_t lo, uint32_t hi,
+                                             uint32_t n, uint32_t *out);
 /* arrays: element kind checked; *n is the count. Pointers into the file's bytes, little-endian, unaligned. */
-MOX_NODISCARD mox_err mox_gguf_array(const mox_gguf *g, const char *key, mox_gguf_kind elem, const void **data, uint32_t *n);
+MOX_NODISCARD mox_err mox_gguf_array(const mox_gguf *g, const char *key, mox_gguf_kind elem,
+                                     const void **data, uint32_t *n);
 /* strings of a string array, in order: start with *cursor = NULL */
 MOX_NODISCARD mox_err mox_gguf_string_array(const mox_gguf *g, const char *key, uint32_t *n);
 bool mox_gguf_next_string(const mox_gguf *g, const char *key, const void **cursor, mox_str *out);

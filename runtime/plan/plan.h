@@ -1,7 +1,7 @@
 /* The plan: budget -> placement, before anything is allocated. `open` allocates exactly what it says.
  *
- * It is computed from headers alone. Every byte the process will hold is in one of its lines; the same code path
- * (arenas in planning mode) counts and later takes them.
+ * It is computed from headers alone. Every byte the process will hold is in one of its lines; the same code
+ * path (arenas in planning mode) counts and later takes them.
  */
 #ifndef MOX_RUNTIME_PLAN_H
 #define MOX_RUNTIME_PLAN_H
@@ -13,11 +13,11 @@
 #include <stdint.h>
 
 typedef enum mox_budget_kind {
-    MOX_BUDGET_AUTO,  /* min(MemAvailable, cgroup headroom) - 2 GiB, at most what the model can use */
-    MOX_BUDGET_BYTES, /* --ram SIZE: the whole process */
-    MOX_BUDGET_PCT,   /* --ram PCT of min(MemTotal, cgroup limit) */
-    MOX_BUDGET_MIN,   /* the floor */
-    MOX_BUDGET_EXPERTS,     /* --ram-experts N: that many experts kept, dealt to layers by largest remainder */
+    MOX_BUDGET_AUTO,    /* min(MemAvailable, cgroup headroom) - 2 GiB, at most what the model can use */
+    MOX_BUDGET_BYTES,   /* --ram SIZE: the whole process */
+    MOX_BUDGET_PCT,     /* --ram PCT of min(MemTotal, cgroup limit) */
+    MOX_BUDGET_MIN,     /* the floor */
+    MOX_BUDGET_EXPERTS, /* --ram-experts N: that many experts kept, dealt to layers by largest remainder */
     MOX_BUDGET_EXPERTS_PCT, /* --ram-experts PCT of all experts */
 } mox_budget_kind;
 
@@ -36,16 +36,16 @@ typedef struct mox_plan {
     uint64_t metadata_bytes; /* tensor table, tokenizer */
     uint64_t dense_bytes;    /* every tensor that is not an expert, in the compute layout */
     uint64_t kv_bytes;
-    uint64_t buffer_bytes;   /* activations, scratch, logits */
-    uint64_t io_bytes;       /* staging buffers, slot table, hashes */
-    uint64_t transit_bytes;  /* transit slots */
-    uint64_t expert_bytes;   /* kept slots */
+    uint64_t buffer_bytes;  /* activations, scratch, logits */
+    uint64_t io_bytes;      /* staging buffers, slot table, hashes */
+    uint64_t transit_bytes; /* transit slots */
+    uint64_t expert_bytes;  /* kept slots */
     uint64_t total_bytes;
     uint64_t budget_bytes; /* what total may not pass; 0 when the budget was given in experts */
     uint64_t floor_bytes;  /* smallest budget that works with these options */
     /* experts */
     uint32_t n_layers, n_moe_layers, n_experts, top_k;
-    uint32_t kept[MOX_PLAN_MAX_LAYERS];      /* per MoE layer */
+    uint32_t kept[MOX_PLAN_MAX_LAYERS]; /* per MoE layer */
     uint64_t slot_bytes[MOX_PLAN_MAX_LAYERS];
     uint32_t kept_total, experts_total, transit_slots, n_size_classes;
     /* what was decided */

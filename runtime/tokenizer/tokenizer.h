@@ -1,7 +1,7 @@
 /* Tokenizer: text <-> ids. SentencePiece ("llama") now; a kind is one file plus one row in tokenizer.c.
  *
- * Text never becomes a control token unless parse_special is set. All memory is taken at creation; encode works in the
- * caller's buffers, so it may run after "ready".
+ * Text never becomes a control token unless parse_special is set. All memory is taken at creation; encode
+ * works in the caller's buffers, so it may run after "ready".
  */
 #ifndef MOX_RUNTIME_TOKENIZER_H
 #define MOX_RUNTIME_TOKENIZER_H
@@ -16,7 +16,8 @@ typedef struct mox_token_ids { /* MOX_TOKEN_NONE where the model has none */
 } mox_token_ids;
 #define MOX_TOKEN_NONE UINT32_MAX
 
-/* mox_tokenizer_create: from tokenizer.ggml.*. Errors MOX_E_TOKENIZER, MOX_E_KEY. Copies what it needs (g may be closed). */
+/* mox_tokenizer_create: from tokenizer.ggml.*. Errors MOX_E_TOKENIZER, MOX_E_KEY. Copies what it needs (g may
+ * be closed). */
 MOX_NODISCARD mox_err mox_tokenizer_create(mox_tokenizer **out, const mox_gguf *g);
 void mox_tokenizer_destroy(mox_tokenizer **t);
 size_t mox_tokenizer_bytes(const mox_tokenizer *t); /* memory held, for the plan */
@@ -24,8 +25,9 @@ uint32_t mox_tokenizer_vocab(const mox_tokenizer *t);
 const mox_token_ids *mox_tokenizer_ids(const mox_tokenizer *t);
 bool mox_token_is_end(const mox_tokenizer *t, uint32_t id); /* ends generation */
 
-/* mox_tokenizer_encode: appends ids of text[0..n) to ids (capacity max). Invalid UTF-8 goes through byte fallback.
- * work: mox_tokenizer_work_bytes(n). Errors MOX_E_LIMIT (more than max ids; *n_ids then says how many it takes). */
+/* mox_tokenizer_encode: appends ids of text[0..n) to ids (capacity max). Invalid UTF-8 goes through byte
+ * fallback. work: mox_tokenizer_work_bytes(n). Errors MOX_E_LIMIT (more than max ids; *n_ids then says how
+ * many it takes). */
 MOX_NODISCARD mox_err mox_tokenizer_encode(const mox_tokenizer *t, const char *text, size_t n, bool add_bos,
                                            bool parse_special, uint32_t *ids, uint32_t max, uint32_t *n_ids,
                                            void *work);
@@ -33,8 +35,9 @@ size_t mox_tokenizer_work_bytes(size_t n_text);
 /* the token's stored text (escaped forms as in the file) */
 mox_str mox_token_text(const mox_tokenizer *t, uint32_t id);
 
-/* Streaming detokeniser: push ids, get whole UTF-8 characters. Incomplete sequences are held back; what can never
- * become a character comes out as U+FFFD. The first leading space is dropped when the model adds one. */
+/* Streaming detokeniser: push ids, get whole UTF-8 characters. Incomplete sequences are held back; what can
+ * never become a character comes out as U+FFFD. The first leading space is dropped when the model adds one.
+ */
 typedef struct mox_detok {
     const mox_tokenizer *t;
     bool print_special;
