@@ -11,7 +11,6 @@ typedef struct mox_json {
     FILE *out;
     uint32_t depth;
     uint64_t has_item; /* bit per depth: a comma is due */
-    bool after_key;
 } mox_json;
 
 void mox_json_begin(mox_json *j, FILE *out);
