@@ -1,0 +1,14 @@
+/* One function per command, each in its own file; the table is in main.c. */
+#ifndef MOX_CLI_COMMANDS_H
+#define MOX_CLI_COMMANDS_H
+
+#include "runtime/cli/options.h"
+
+mox_err mox_cmd_run(mox_opts *o);
+mox_err mox_cmd_info(mox_opts *o);
+mox_err mox_cmd_tokenize(mox_opts *o);
+mox_err mox_cmd_logits(mox_opts *o);
+mox_err mox_cmd_perplexity(mox_opts *o);
+mox_err mox_cmd_bench(mox_opts *o);
+
+#endif

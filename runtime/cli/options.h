@@ -1,0 +1,106 @@
+/* The command line's options: one table, from which parsing, --help, did-you-mean (and later man pages,
+ * completion, environment and configuration) come.
+ *
+ * A row says what an option is called, what it takes, its range, its default in the user's own notation, and
+ * which commands have it. Defaults are set by parsing the default's text, so that what --help shows is what
+ * happens. Values are stored straight into mox_opts at `field`.
+ */
+#ifndef MOX_CLI_OPTIONS_H
+#define MOX_CLI_OPTIONS_H
+
+#include "runtime/moxie.h"
+
+enum {
+    MOX_CMD_RUN = 1,
+    MOX_CMD_INFO = 2,
+    MOX_CMD_TOKENIZE = 4,
+    MOX_CMD_LOGITS = 8,
+    MOX_CMD_PERPLEXITY = 16,
+    MOX_CMD_BENCH = 32,
+    MOX_CMD_ENGINE = MOX_CMD_RUN | MOX_CMD_LOGITS | MOX_CMD_PERPLEXITY | MOX_CMD_BENCH,
+    MOX_CMD_ALL = MOX_CMD_ENGINE | MOX_CMD_INFO | MOX_CMD_TOKENIZE,
+};
+
+enum { MOX_MAX_COUNTS = 16 };
+
+typedef struct mox_counts {
+    uint32_t v[MOX_MAX_COUNTS];
+    uint32_t n;
+} mox_counts;
+
+typedef struct mox_opts {
+    mox_cfg cfg; /* what the library gets; complete after mox_opts_parse */
+    mox_budget ram, ram_experts;
+    bool ram_set, ram_experts_set;
+    const char *model; /* positional; NULL: the built-in demo model */
+    bool help, json, special, no_bos, all_logits;
+    const char *prompt;
+    uint32_t max_new;
+    mox_sampling sampling;
+    uint64_t seed;
+    const char *tokens, *text, *out, *base, *base_model;
+    mox_counts bench_prefill, bench_decode;
+    uint32_t reps;
+} mox_opts;
+
+typedef enum mox_opt_kind {
+    MOX_OPT_FLAG,    /* no value; bool */
+    MOX_OPT_COUNT,   /* uint32_t in [lo, hi], or a word of `choices` */
+    MOX_OPT_NUMBER,  /* uint64_t */
+    MOX_OPT_REAL,    /* float in [lo, hi] */
+    MOX_OPT_TEXT,    /* const char * */
+    MOX_OPT_NAME,    /* const char *, one of `choices` */
+    MOX_OPT_CHOICE,  /* int, the value of the choice */
+    MOX_OPT_SWITCH,  /* bool, the value of the choice */
+    MOX_OPT_SIZE,    /* uint64_t bytes: 512M, 12G, 1.5GiB */
+    MOX_OPT_BUDGET,  /* mox_budget: SIZE, PCT, min, auto */
+    MOX_OPT_EXPERTS, /* mox_budget: a count or PCT */
+    MOX_OPT_COUNTS,  /* mox_counts: 512,4096 */
+} mox_opt_kind;
+
+typedef struct mox_choice {
+    const char *name; /* NULL ends the list */
+    int value;
+} mox_choice;
+
+typedef struct mox_option {
+    const char *name; /* without dashes */
+    char letter;      /* short form, 0: none */
+    mox_opt_kind kind;
+    size_t field;         /* offset in mox_opts */
+    const char *argument; /* what --help calls the value; NULL for flags */
+    double lo, hi;
+    const char *initial; /* default, parsed like a value; NULL: zero, false or absent */
+    const char *shown;   /* default as --help shows it, where the words differ */
+    const char *help;
+    const mox_choice *choices;
+    unsigned commands;
+    bool hidden; /* accepted, left out of --help */
+} mox_option;
+
+typedef struct mox_command {
+    const char *name;
+    unsigned bit;
+    const char *usage;    /* what follows the name */
+    const char *summary;  /* one line */
+    const char *examples; /* lines, shown first */
+    mox_err (*run)(mox_opts *o);
+} mox_command;
+
+extern const mox_option mox_options[]; /* ends with name == NULL */
+extern const mox_command mox_commands[];
+
+/* mox_opts_parse: argv after the command. Errors MOX_E_OPTION, MOX_E_CONFLICT (usage errors, exit 2). */
+MOX_NODISCARD mox_err mox_opts_parse(const mox_command *cmd, int argc, char **argv, mox_opts *o);
+/* mox_command_find: NULL and an error record with the nearest name when unknown. */
+const mox_command *mox_command_find(const char *name);
+
+/* Help is a result, so it goes to stdout. */
+void mox_help_program(void);
+void mox_help_command(const mox_command *cmd);
+
+/* mox_parse_size: "512M", "12G", "1.5GiB"; a bare number is refused. what: the option's name for the message.
+ */
+MOX_NODISCARD mox_err mox_parse_size(const char *what, const char *s, uint64_t *out);
+
+#endif

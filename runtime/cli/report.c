@@ -1,0 +1,165 @@
+/* Reports shared by the commands. The counts are printed so that a reader can add them up: ram + late + file
+ * = uses, and fill + demand + prefetch = bytes read. */
+#include "runtime/cli/report.h"
+
+#include "runtime/cli/ui.h"
+
+#include <stdio.h>
+
+void mox_report_plan(const mox_plan *plan)
+{
+    char a[8][24];
+    mox_ui_line("plan: %s = dense %s + KV %s (%u positions, %s) + buffers %s + I/O %s + transit %s + experts "
+                "%s + program %s",
+                mox_human(plan->total_bytes, a[0]), mox_human(plan->dense_bytes, a[1]),
+                mox_human(plan->kv_bytes, a[2]), plan->n_ctx * plan->n_seq, plan->kv_type,
+                mox_human(plan->buffer_bytes, a[3]), mox_human(plan->io_bytes, a[4]),
+                mox_human(plan->transit_bytes, a[5]), mox_human(plan->expert_bytes, a[6]),
+                mox_human(plan->process_bytes + plan->metadata_bytes, a[7]));
+    double pct = plan->experts_total > 0 ? 100.0 * plan->kept_total / plan->experts_total : 0;
+    char floor_text[24], budget[24];
+    if (plan->budget_bytes > 0) {
+        mox_ui_line("plan: %u of %u experts stay in RAM (%.0f %%), budget %s, floor %s", plan->kept_total,
+                    plan->experts_total, pct, mox_human(plan->budget_bytes, budget),
+                    mox_human(plan->floor_bytes, floor_text));
+    } else {
+        mox_ui_line("plan: %u of %u experts stay in RAM (%.0f %%), floor %s", plan->kept_total,
+                    plan->experts_total, pct, mox_human(plan->floor_bytes, floor_text));
+    }
+}
+
+void mox_report_plan_json(mox_json *j, const char *key, const mox_plan *plan)
+{
+    mox_json_object(j, key);
+    mox_json_u64(j, "process_bytes", plan->process_bytes);
+    mox_json_u64(j, "metadata_bytes", plan->metadata_bytes);
+    mox_json_u64(j, "dense_bytes", plan->dense_bytes);
+    mox_json_u64(j, "kv_bytes", plan->kv_bytes);
+    mox_json_u64(j, "buffer_bytes", plan->buffer_bytes);
+    mox_json_u64(j, "io_bytes", plan->io_bytes);
+    mox_json_u64(j, "transit_bytes", plan->transit_bytes);
+    mox_json_u64(j, "expert_bytes", plan->expert_bytes);
+    mox_json_u64(j, "total_bytes", plan->total_bytes);
+    mox_json_u64(j, "budget_bytes", plan->budget_bytes);
+    mox_json_u64(j, "floor_bytes", plan->floor_bytes);
+    mox_json_u64(j, "layers", plan->n_layers);
+    mox_json_u64(j, "moe_layers", plan->n_moe_layers);
+    mox_json_u64(j, "experts_per_layer", plan->n_experts);
+    mox_json_u64(j, "top_k", plan->top_k);
+    mox_json_u64(j, "experts_total", plan->experts_total);
+    mox_json_u64(j, "experts_kept", plan->kept_total);
+    mox_json_array(j, "kept_per_layer");
+    for (uint32_t l = 0; l < plan->n_moe_layers; l++) {
+        mox_json_u64(j, NULL, plan->kept[l]);
+    }
+    mox_json_array_end(j);
+    mox_json_u64(j, "transit_slots", plan->transit_slots);
+    mox_json_u64(j, "ctx", plan->n_ctx);
+    mox_json_u64(j, "sequences", plan->n_seq);
+    mox_json_u64(j, "batch", plan->n_batch);
+    mox_json_u64(j, "threads", plan->n_threads);
+    mox_json_string(j, "kv", plan->kv_type);
+    mox_json_object_end(j);
+}
+
+static void tier_json(mox_json *j, const char *key, uint64_t uses, uint64_t bytes)
+{
+    mox_json_object(j, key);
+    mox_json_u64(j, "uses", uses);
+    mox_json_u64(j, "bytes", bytes);
+    mox_json_object_end(j);
+}
+
+static void uses_json(mox_json *j, const char *key, const mox_use_counters *u)
+{
+    mox_json_object(j, key);
+    mox_json_u64(j, "uses", u->uses);
+    tier_json(j, "ram", u->hits, u->hit_bytes);
+    tier_json(j, "late", u->late, u->late_bytes);
+    tier_json(j, "file", u->misses, u->miss_bytes);
+    mox_json_u64(j, "loads", u->loads);
+    mox_json_object_end(j);
+}
+
+static mox_use_counters both_phases(const mox_counters *c)
+{
+    mox_use_counters sum = c->use[MOX_PHASE_PREFILL];
+    const mox_use_counters *d = &c->use[MOX_PHASE_DECODE];
+    sum.uses += d->uses;
+    sum.hits += d->hits;
+    sum.late += d->late;
+    sum.misses += d->misses;
+    sum.hit_bytes += d->hit_bytes;
+    sum.late_bytes += d->late_bytes;
+    sum.miss_bytes += d->miss_bytes;
+    sum.loads += d->loads;
+    return sum;
+}
+
+void mox_report_counters_json(mox_json *j, const mox_counters *c)
+{
+    mox_use_counters sum = both_phases(c);
+    uses_json(j, "hits", &sum);
+    uses_json(j, "hits_prefill", &c->use[MOX_PHASE_PREFILL]);
+    uses_json(j, "hits_decode", &c->use[MOX_PHASE_DECODE]);
+    mox_json_object(j, "bytes_read");
+    mox_json_u64(j, "total", c->io.read_bytes);
+    mox_json_u64(j, "fill", c->io.fill_bytes);
+    mox_json_u64(j, "demand", c->io.demand_bytes);
+    mox_json_u64(j, "prefetch", c->io.prefetch_bytes);
+    mox_json_u64(j, "requests", c->io.read_requests);
+    mox_json_u64(j, "retries", c->io.retries);
+    mox_json_u64(j, "short_reads", c->io.short_reads);
+    mox_json_u64(j, "verified", c->io.verified);
+    mox_json_u64(j, "rereads", c->io.rereads);
+    mox_json_object_end(j);
+    mox_json_object(j, "prefetch");
+    mox_json_u64(j, "issued", c->prefetch.issued);
+    mox_json_u64(j, "used", c->prefetch.used);
+    mox_json_u64(j, "late", c->prefetch.late);
+    mox_json_u64(j, "wasted", c->prefetch.wasted);
+    mox_json_u64(j, "cancelled", c->prefetch.cancelled);
+    mox_json_u64(j, "switched_off", c->prefetch.switched_off);
+    mox_json_object_end(j);
+    mox_json_u64(j, "admissions", c->admissions);
+    mox_json_u64(j, "evictions", c->evictions);
+    mox_json_object(j, "wait_seconds");
+    mox_json_f64(j, "prefill", (double)c->wait_ns[MOX_PHASE_PREFILL] * 1e-9);
+    mox_json_f64(j, "decode", (double)c->wait_ns[MOX_PHASE_DECODE] * 1e-9);
+    mox_json_object_end(j);
+}
+
+void mox_report_run_json(mox_json *j, const mox_opts *o, const mox_ctx *ctx)
+{
+    mox_json_string(j, "model", o->cfg.model);
+    mox_json_string(j, "act", o->cfg.act_f32 ? "f32" : "int8");
+    mox_json_string(j, "device", mox_get_device(ctx));
+    mox_json_string(j, "io", mox_get_io(ctx));
+    mox_json_string(j, "policy", o->cfg.policy);
+    mox_json_bool(j, "look_ahead", o->cfg.look_ahead);
+    mox_report_plan_json(j, "plan", mox_get_plan(ctx));
+    mox_json_u64(j, "actual_bytes", mox_actual_bytes(ctx));
+}
+
+void mox_report_hash_json(mox_json *j, const mox_ctx *ctx)
+{
+    mox_hash128 h = mox_logits_hash(ctx);
+    char text[40];
+    snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)h.hi, (unsigned long long)h.lo);
+    mox_json_string(j, "logits_xxh3", text);
+}
+
+const char *mox_report_counters(const mox_counters *c, char out[320])
+{
+    mox_use_counters u = both_phases(c);
+    char a[4][24];
+    double n = u.uses > 0 ? (double)u.uses : 1;
+    snprintf(out, 320,
+             "%llu expert uses = RAM %llu (%.1f %%) + late %llu (%.1f %%) + file %llu (%.1f %%); "
+             "read %s = fill %s + demand %s + ahead %s",
+             (unsigned long long)u.uses, (unsigned long long)u.hits, 100 * (double)u.hits / n,
+             (unsigned long long)u.late, 100 * (double)u.late / n, (unsigned long long)u.misses,
+             100 * (double)u.misses / n, mox_human(c->io.read_bytes, a[0]), mox_human(c->io.fill_bytes, a[1]),
+             mox_human(c->io.demand_bytes, a[2]), mox_human(c->io.prefetch_bytes, a[3]));
+    return out;
+}

@@ -1,0 +1,167 @@
+/* Errors, progress and signals of the command line. Errors fit one screen and say what, the numbers, why, and
+ * what would help; nothing here writes to stdout. Lines are put together in memory and written at once, so
+ * that they stay whole beside other writers, and nothing is allocated after "ready". */
+#include "runtime/cli/ui.h"
+
+#include "runtime/core/clock.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void put_stderr(const char *text, size_t n)
+{
+    while (n > 0) {
+        ssize_t w = write(STDERR_FILENO, text, n);
+        if (w <= 0) {
+            return; /* nobody is listening */
+        }
+        text += w;
+        n -= (size_t)w;
+    }
+}
+
+void mox_ui_line(const char *fmt, ...)
+{
+    char line[1024];
+    int n = snprintf(line, sizeof line, "moxie: ");
+    va_list ap;
+    va_start(ap, fmt);
+    int m = vsnprintf(line + n, sizeof line - (size_t)n - 1, fmt, ap);
+    va_end(ap);
+    size_t len = (size_t)n + (m < 0 ? 0 : (size_t)m);
+    if (len > sizeof line - 2) {
+        len = sizeof line - 2;
+    }
+    line[len] = '\n';
+    put_stderr(line, len + 1);
+}
+
+void mox_ui_log(void *ctx, mox_log_level level, const char *line)
+{
+    (void)ctx;
+    mox_ui_line("%s%s", level == MOX_LOG_ERROR ? "error: " : level == MOX_LOG_WARN ? "warning: " : "", line);
+}
+
+int mox_ui_error(void)
+{
+    const mox_err_info *e = mox_err_last();
+    char sys[128] = "";
+    if (e->sys != 0 && strstr(e->msg, strerror(e->sys)) == NULL) {
+        snprintf(sys, sizeof sys, ": %s", strerror(e->sys));
+    }
+    mox_ui_line("error: %s%s [MX-%04d]", e->msg[0] != '\0' ? e->msg : mox_err_text(e->code), sys, -e->code);
+    const char *fix = e->fix;
+    for (bool first = true; *fix != '\0'; first = false) {
+        size_t n = strcspn(fix, "\n");
+        char line[320];
+        int m = snprintf(line, sizeof line, "%s %.*s\n", first ? "try: " : "     ", (int)n, fix);
+        put_stderr(line, (size_t)m < sizeof line ? (size_t)m : sizeof line - 1);
+        fix += n + (fix[n] == '\n');
+    }
+    int code = mox_err_exit_code(e->code);
+    return code != 0 ? code : 1;
+}
+
+const char *mox_human(uint64_t bytes, char out[24])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    double v = (double)bytes;
+    size_t u = 0;
+    while (v >= 1024 && u + 1 < sizeof units / sizeof *units) {
+        v /= 1024;
+        u++;
+    }
+    snprintf(out, 24, u == 0 ? "%.0f %s" : "%.1f %s", v, units[u]);
+    return out;
+}
+
+void mox_progress_init(mox_progress *p)
+{
+    *p = (mox_progress){.tty = isatty(STDERR_FILENO) != 0};
+}
+
+void mox_progress_clear(mox_progress *p)
+{
+    if (p->drawn) {
+        static const char wipe[] = "\r\033[K";
+        put_stderr(wipe, sizeof wipe - 1);
+        p->drawn = false;
+    }
+}
+
+static void draw_bar(mox_progress *p, uint64_t done, uint64_t total, double rate)
+{
+    char bar[33], a[24], b[24], line[200];
+    size_t full = total > 0 ? (size_t)((double)done / (double)total * 32) : 0;
+    for (size_t i = 0; i < 32; i++) {
+        bar[i] = i < full ? '#' : '.';
+    }
+    bar[32] = '\0';
+    double left = rate > 0 ? (double)(total - done) / rate : 0;
+    int n = snprintf(line, sizeof line, "\r\033[K%-8s %s %s of %s  %.2f GB/s  %.0f s left", p->stage, bar,
+                     mox_human(done, a), mox_human(total, b), rate / 1e9, left);
+    put_stderr(line, (size_t)n);
+    p->drawn = true;
+}
+
+void mox_progress_update(void *progress, const char *stage, uint64_t done, uint64_t total)
+{
+    mox_progress *p = progress;
+    uint64_t now = mox_now_ns();
+    if (strcmp(p->stage, stage) != 0) {
+        snprintf(p->stage, sizeof p->stage, "%s", stage);
+        p->stage_ns = p->last_ns = now;
+    }
+    double seconds = (double)(now - p->stage_ns) * 1e-9;
+    double rate = seconds > 0 ? (double)done / seconds : 0;
+    bool end = done >= total;
+    if (p->tty && !end) {
+        draw_bar(p, done, total, rate);
+    } else if (end || now - p->last_ns >= 10000000000u) {
+        char a[24], b[24];
+        p->last_ns = now;
+        mox_progress_clear(p);
+        if (total > 0) {
+            mox_ui_line("%s: %s of %s in %.2f s, %.2f GB/s", p->stage, mox_human(done, a),
+                        mox_human(total, b), seconds, rate / 1e9);
+        }
+    }
+}
+
+/* The one piece of file-scope state of the program: a handler has no other way to be reached. */
+static volatile sig_atomic_t stop_code, stop_soft;
+
+static void on_signal(int sig)
+{
+    int code = sig == SIGTERM ? 143 : 130;
+    if (!stop_soft || stop_code != 0) {
+        static const char text[] = "\nmoxie: stopped\n";
+        put_stderr(text, sizeof text - 1);
+        _exit(code);
+    }
+    stop_code = code;
+}
+
+void mox_stop_install(void)
+{
+    struct sigaction sa;
+    memset(&sa, 0, sizeof sa);
+    sa.sa_handler = on_signal;
+    sa.sa_flags = SA_RESTART;
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+}
+
+void mox_stop_soft(bool soft)
+{
+    stop_soft = soft;
+}
+
+int mox_stop_requested(void)
+{
+    return stop_code;
+}
