@@ -1,0 +1,75 @@
+/* The key/value cache: row sizes, names, and appending the rows of a step.
+ *
+ * A stored vector is an array of f16 or f32, or for q8_0 head_dim codes followed by one f16 scale per 32 of
+ * them: codes in one piece, so that no SIMD load straddles a scale. */
+#include "kernels/vec.h"
+
+#include <stdatomic.h>
+
+typedef struct append_job {
+    const mox_vec *vec;
+    const mox_kv_append_args *a;
+    size_t row_bytes;
+    _Atomic uint32_t bad_row; /* the first row with a value that cannot be stored; n: none */
+} append_job;
+
+size_t mox_kv_row_bytes(mox_kv_type type, uint32_t head_dim)
+{
+    switch (type) {
+    case MOX_KV_F16:
+        return (size_t)head_dim * 2;
+    case MOX_KV_Q8_0:
+        return head_dim % 32 == 0 ? (size_t)head_dim + head_dim / 32 * 2 : 0;
+    case MOX_KV_F32:
+        return (size_t)head_dim * 4;
+    default:
+        return 0;
+    }
+}
+
+const char *mox_kv_type_name(mox_kv_type type)
+{
+    static const char *const names[MOX_KV_TYPES] = {"f16", "q8_0", "f32"};
+    return (unsigned)type < MOX_KV_TYPES ? names[type] : "?";
+}
+
+static void append_rows(void *arg, uint32_t begin, uint32_t end, uint32_t worker)
+{
+    append_job *job = arg;
+    const mox_kv_append_args *a = job->a;
+    const mox_kv_view *kv = &a->kv;
+    (void)worker;
+    for (uint32_t i = begin; i < end; i++) {
+        bool good = true;
+        for (uint32_t h = 0; h < kv->n_kv_heads; h++) {
+            const size_t head = (size_t)a->place[i].seq * kv->n_kv_heads + h;
+            const size_t at = (head * kv->n_ctx + a->place[i].pos) * job->row_bytes;
+            const size_t from = ((size_t)i * kv->n_kv_heads + h) * kv->head_dim;
+            good &= job->vec->kv_store[kv->type](a->k + from, kv->head_dim, kv->k + at);
+            good &= job->vec->kv_store[kv->type](a->v + from, kv->head_dim, kv->v + at);
+        }
+        if (!good) {
+            uint32_t seen = atomic_load(&job->bad_row);
+            while (i < seen && !atomic_compare_exchange_weak(&job->bad_row, &seen, i)) {
+            }
+        }
+    }
+}
+
+mox_err mox_kv_append_cpu(mox_pool *pool, const mox_vec *vec, const mox_kv_append_args *a)
+{
+    append_job job = {.vec = vec, .a = a, .bad_row = a->n};
+    job.row_bytes = mox_kv_row_bytes(a->kv.type, a->kv.head_dim);
+    if (a->n == 1) {
+        append_rows(&job, 0, 1, 0);
+    } else {
+        mox_pool_for(pool, a->n, 4, append_rows, &job);
+    }
+    const uint32_t bad = atomic_load(&job.bad_row);
+    if (bad == a->n) {
+        return MOX_OK;
+    }
+    (void)MOX_FAIL(MOX_E_NUMERIC, "row %u (position %u) holds a key or value that %s cannot store", bad,
+                   a->place[bad].pos, mox_kv_type_name(a->kv.type));
+    return mox_err_fix("--kv f32 stores every finite value");
+}
