@@ -10,6 +10,7 @@
 
 #include "runtime/core/err.h"
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,7 +28,7 @@ typedef struct mox_trace_record {
     uint32_t reserved;
 } mox_trace_record;
 
-_Static_assert(sizeof(mox_trace_record) == 24, "trace format v1");
+static_assert(sizeof(mox_trace_record) == 24, "trace format v1");
 
 typedef struct mox_trace_header {
     char magic[4];

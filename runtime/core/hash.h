@@ -3,6 +3,7 @@
 #ifndef MOX_CORE_HASH_H
 #define MOX_CORE_HASH_H
 
+#include <stdalign.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,7 +15,7 @@ uint64_t mox_hash64(const void *data, size_t bytes, uint64_t seed);
 
 /* Streaming 128-bit hash; the state is plain memory of the caller (no allocation). */
 typedef struct mox_hash128_state {
-    _Alignas(64) unsigned char opaque[640];
+    alignas(64) unsigned char opaque[640];
 } mox_hash128_state;
 
 void mox_hash128_init(mox_hash128_state *st);
