@@ -1,8 +1,6 @@
-/* The part of Criterion's interface that the tests use, run in one process one test after the other. Only for
- * ThreadSanitizer builds: there Criterion cannot map the memory it shares with its test processes. A failed
- * check ends the program; tests that expect a signal or an exit code need a process of their own and are
- * skipped.
- */
+/* The part of Criterion's interface that the tests use, one forked process per test. Only for ThreadSanitizer
+ * builds, where Criterion cannot map the memory that it shares with its test processes. A failed check ends
+ * the test. */
 #ifndef MOX_TESTS_TSAN_CRITERION_H
 #define MOX_TESTS_TSAN_CRITERION_H
 
