@@ -4,7 +4,7 @@
 
 #include <criterion/criterion.h>
 
-enum { R = MOX_ROWS_PER_GROUP, ROW_BLOCK = 1024 };
+enum { R = MOX_ROWS_PER_GROUP, ROW_BLOCK = 1024 + 16 };
 
 /* Random bytes, not valid blocks: a permutation does not care. Both parities of the chunk's address. */
 Test(mat, chunk_is_a_permutation_of_its_row_blocks)

@@ -1,0 +1,158 @@
+/* Matrix times rows on the CPU: groups of 16 rows over the pool, tiles of activations, sums in their one
+ * order.
+ *
+ * A worker takes a strip of groups small enough for its L2 and runs all tiles of activations over it, so the
+ * weights come from memory once whatever the number of rows. With one row that order is a plain stream. What
+ * is summed in which order is mox_row_sums (mat_tile.h) and nothing else, so the cut over workers, strips and
+ * tiles cannot change a bit.
+ */
+#include "kernels/mat_mul.h"
+
+#include "kernels/half.h"
+#include "kernels/mat_tile.h"
+#include "runtime/core/bits.h"
+
+#include <string.h>
+
+enum { R = MOX_ROWS_PER_GROUP, STRIP_BYTES = 256 << 10, MAX_GRAIN = 64, RUNS_PER_WORKER = 4 };
+
+const mox_tiles *mox_tiles_plain(mox_isa isa)
+{
+#if defined(__x86_64__)
+    if (isa == MOX_ISA_AVX512) {
+        return &mox_tiles_ref_avx512;
+    }
+    if (isa == MOX_ISA_AVX2) {
+        return &mox_tiles_ref_avx2;
+    }
+#endif
+    (void)isa;
+    return &mox_tiles_ref;
+}
+
+static mox_tile_fn *hand_written(mox_isa isa, mox_type type)
+{
+#if defined(__x86_64__)
+    if (isa == MOX_ISA_AVX512) {
+        return mox_tiles_avx512.of_type[type];
+    }
+    if (isa == MOX_ISA_AVX2) {
+        return mox_tiles_avx2.of_type[type];
+    }
+#endif
+    (void)isa, (void)type;
+    return NULL;
+}
+
+mox_tile_fn *mox_tile_of(mox_isa isa, const mox_format *f, mox_act_kind kind)
+{
+    const mox_tiles *plain = mox_tiles_plain(isa);
+    if (f->kind != kind) {
+        return kind == MOX_ACT_F32 ? plain->dequant : NULL;
+    }
+    mox_tile_fn *fn = hand_written(isa, f->type);
+    if (fn == NULL) {
+        fn = plain->of_type[f->type];
+    }
+    return fn != NULL ? fn : plain->dequant;
+}
+
+mox_err mox_mat_job_init(mox_mat_job *j, mox_isa isa, const mox_mat *w, mox_act_kind kind)
+{
+    const mox_format *f = mox_format_of(w->type);
+    mox_tile_fn *tile = f != NULL ? mox_tile_of(isa, f, kind) : NULL;
+    if (tile == NULL) {
+        return MOX_FAIL(MOX_E_ARG, "activations of kind %d do not meet a matrix of type %u", (int)kind,
+                        (unsigned)w->type);
+    }
+    *j = (mox_mat_job){.w = w, .f = f, .tile = tile, .kind = kind};
+    return MOX_OK;
+}
+
+uint32_t mox_mat_grain(uint32_t n_groups, uint32_t n_workers, uint32_t max)
+{
+    uint32_t grain = n_groups / (n_workers * RUNS_PER_WORKER);
+    return grain < 1 ? 1 : grain > max ? max : grain;
+}
+
+void mox_mat_block_add(const mox_mat_job *j, uint32_t g, uint32_t b, mox_row_sums *s)
+{
+    uint32_t left = j->w->cols - b * MOX_BLOCK;
+    const void *x[MOX_TILE_ROWS];
+    for (uint32_t i = 0; i < j->n; i++) {
+        x[i] = j->x[i] + b * mox_act_block_bytes(j->kind);
+    }
+    float p[MOX_TILE_ROWS][R];
+    j->tile(j->f, mox_mat_chunk(j->w, g, b), left < MOX_BLOCK ? left : MOX_BLOCK, x, j->n, p);
+    for (uint32_t i = 0; i < j->n; i++) {
+        mox_row_sums_add(&s[i], p[i], b, left <= MOX_BLOCK);
+    }
+}
+
+void mox_mat_group_mul(const mox_mat_job *j, uint32_t g, float (*y)[R])
+{
+    mox_row_sums s[MOX_TILE_ROWS];
+    memset(s, 0, sizeof s);
+    uint32_t n_blocks = mox_mat_blocks(j->w);
+    for (uint32_t b = 0; b < n_blocks; b++) {
+        mox_mat_block_add(j, g, b, s);
+    }
+    for (uint32_t i = 0; i < j->n; i++) {
+        memcpy(y[i], s[i].row, sizeof s[i].row);
+    }
+}
+
+typedef struct mul_job {
+    const mox_mat_mul_args *a;
+    mox_mat_job tile;
+    uint32_t strip; /* groups */
+} mul_job;
+
+static void store_group(const mox_mat_mul_args *a, uint32_t g, uint32_t i, const float *y)
+{
+    uint32_t left = a->w->rows - g * R, n = left < R ? left : R;
+    float *out = a->y + i * a->y_stride + (size_t)g * R;
+    for (uint32_t r = 0; r < n; r++) {
+        out[r] = a->bias != NULL ? y[r] + a->bias[(size_t)g * R + r] : y[r];
+    }
+}
+
+static void mul_strip(const mul_job *m, uint32_t begin, uint32_t end)
+{
+    const mox_mat_mul_args *a = m->a;
+    mox_mat_job j = m->tile;
+    for (uint32_t i = 0; i < a->n; i += j.n) {
+        j.n = a->n - i < MOX_TILE_ROWS ? a->n - i : MOX_TILE_ROWS;
+        for (uint32_t k = 0; k < j.n; k++) {
+            j.x[k] = (const uint8_t *)a->x.data + (i + k) * a->x.row_bytes;
+        }
+        for (uint32_t g = begin; g < end; g++) {
+            float y[MOX_TILE_ROWS][R];
+            mox_mat_group_mul(&j, g, y);
+            for (uint32_t k = 0; k < j.n; k++) {
+                store_group(a, g, i + k, y[k]);
+            }
+        }
+    }
+}
+
+static void mul_range(void *arg, uint32_t begin, uint32_t end, uint32_t worker)
+{
+    (void)worker;
+    const mul_job *m = arg;
+    for (uint32_t g = begin; g < end; g += m->strip) {
+        mul_strip(m, g, end - g < m->strip ? end : g + m->strip);
+    }
+}
+
+mox_err mox_mat_mul_cpu(mox_pool *pool, mox_isa isa, const mox_mat_mul_args *a)
+{
+    mul_job m = {.a = a};
+    MOX_TRY(mox_mat_job_init(&m.tile, isa, a->w, a->x.kind));
+    uint64_t group_bytes = R * mox_type_row_bytes(a->w->type, a->w->cols);
+    m.strip = group_bytes < STRIP_BYTES ? (uint32_t)(STRIP_BYTES / (group_bytes + 1)) : 1;
+    m.strip = m.strip < 1 ? 1 : m.strip;
+    uint32_t n_groups = mox_mat_groups(a->w);
+    mox_pool_for(pool, n_groups, mox_mat_grain(n_groups, mox_pool_workers(pool), MAX_GRAIN), mul_range, &m);
+    return MOX_OK;
+}

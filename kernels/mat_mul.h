@@ -1,0 +1,28 @@
+/* Products with weights in the compute layout on the CPU: matrix times rows, a whole expert, embedding rows.
+ *
+ * Called by the CPU's table of operations (cpu_ops.c). The work is cut by row groups over the pool; whatever
+ * the cut, the batch or the instruction set, every output has the same bits (docs/numerics.md).
+ */
+#ifndef MOX_KERNELS_MAT_MUL_H
+#define MOX_KERNELS_MAT_MUL_H
+
+#include "kernels/ops.h"
+
+/* mox_mat_mul_cpu: y[i] = W x[i] (+ bias). x.kind is the kind of W's type, or MOX_ACT_F32 for any type (then
+ * the weights are dequantised: --act f32). Errors MOX_E_ARG: kinds do not match. */
+MOX_NODISCARD mox_err mox_mat_mul_cpu(mox_pool *pool, mox_isa isa, const mox_mat_mul_args *a);
+
+/* mox_expert_cpu: gate, up, silu, rounding of h, down, for n gathered rows. Any n: rows are taken in tiles of
+ * MOX_EXPERT_ROWS so that the scratch stays small. Errors MOX_E_NUMERIC: h is not finite. */
+MOX_NODISCARD mox_err mox_expert_cpu(mox_pool *pool, mox_isa isa, const mox_expert_args *a);
+
+/* mox_embed_cpu: rows of W as floats. Ids are below W's rows (the caller has checked the tokens). */
+MOX_NODISCARD mox_err mox_embed_cpu(mox_pool *pool, mox_isa isa, const mox_embed_args *a);
+
+/* mox_mat_self_check: three tiny products per kernel of this ISA against the plain-C twin.
+ * Errors MOX_E_ISA: this machine computes differently (the message names type and ISA). */
+MOX_NODISCARD mox_err mox_mat_self_check(mox_isa isa);
+
+enum { MOX_EXPERT_ROWS = 64 };
+
+#endif
