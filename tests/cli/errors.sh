@@ -1,0 +1,57 @@
+# Files that are missing, not models, broken; budgets below the floor: named errors with their exit codes.
+. "$(dirname "$0")/lib.sh"
+DEMO=$DATA/demo/moxie-demo-Q4_K_M.gguf
+
+run run missing.gguf -p x
+exits 6
+says 'missing.gguf'
+says 'MX-6002'
+stdout_empty
+printf 'this is a text, not a model, and long enough to be read as a header\n' >text.gguf
+for command in info 'run -p x' 'logits --json --tokens ids.txt'; do
+    echo 1 2 3 >ids.txt
+    set -- $command
+    first=$1
+    shift
+    run "$first" text.gguf "$@"
+    exits 3
+    says 'MX-3003'
+    stdout_empty
+done
+: >empty.gguf
+run info empty.gguf
+exits 3
+head -c 100000 "$DEMO" >short.gguf
+run run short.gguf -p x
+exits 3
+says 'MX-3002'
+stdout_empty
+head -c 13000000 "$DEMO" >cut.gguf
+run run cut.gguf -p x
+exits 3
+says 'short'
+
+run run "$DEMO" -p x --ram 1M
+exits 4
+says 'MX-4001'
+says '^try:'
+check "one screen" test "$(wc -l <"$ERR")" -le 24
+stdout_empty
+run run "$DEMO" -p x --ctx 4 -n 1 --ram-experts 100%
+rc_small=$rc
+check "a context of 4 works for a short prompt" test "$rc_small" -eq 0
+run run "$DEMO" -p 'one two three four five six seven eight nine ten' --ctx 4
+exits 1
+says 'MX-2004'
+echo 1 99999999 >ids.txt
+run logits "$DEMO" --tokens ids.txt --json
+exits 2
+says 'MX-2005'
+echo 1 abc >ids.txt
+run logits "$DEMO" --tokens ids.txt --json
+exits 2
+run logits "$DEMO" --tokens missing.txt --json
+exits 6
+run logits "$DEMO" --tokens ids.txt --out /nonexistent/dir/x.f32
+check "an output that cannot be made fails" test "$rc" -ne 0
+finish

@@ -1,0 +1,38 @@
+# From "ready" to the last token nothing is allocated, in any thread, by any library; both backends, recording
+# on. First the witness itself is tried: it must see each kind of offence.
+#   no_alloc.sh MOXIE JSONQ DATA WORK PRELOAD BAD
+. "$(dirname "$0")/../cli/lib.sh"
+PRELOAD=$5 BAD=$6
+DEMO=$DATA/demo/moxie-demo-Q4_K_M.gguf
+
+offend() {
+    LD_PRELOAD=$PRELOAD "$BAD" "$1" >"$OUT" 2>"$ERR"
+    rc=$? last="no_alloc_bad $1"
+}
+offend nothing
+exits 0
+says 'no_alloc: 0 allocator calls'
+says 'filter on'
+for kind in malloc thread; do
+    offend $kind
+    says 'no_alloc: 2 allocator calls'
+done
+for kind in mmap open clone brk; do
+    offend $kind
+    exits 9
+    says 'system call'
+done
+
+for io in uring pread; do
+    for budget in '--ram min' '--ram-experts 50%'; do
+        for output in '' --json; do
+            LD_PRELOAD=$PRELOAD "$MOXIE" run "$DEMO" -p 'It was a bright cold day in April' -n 40 --ctx 200 --batch 4 \
+                --temp 0.8 --io $io $budget --record trace.bin --verify always $output >"$OUT" 2>"$ERR" </dev/null
+            rc=$? last="run --io $io $budget $output"
+            exits 0
+            says 'no_alloc: armed, filter on'
+            says 'no_alloc: 0 allocator calls'
+        done
+    done
+done
+finish

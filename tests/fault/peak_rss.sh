@@ -1,0 +1,56 @@
+# A model bigger than its budget: peak resident memory stays within --ram plus 16 MiB, whatever the micro-batch
+# and backend. small: 256 MiB in a quarter. big: about 4.8 GB in a tenth, under a cgroup limit when root.
+#   peak_rss.sh MOXIE JSONQ DATA WORK PEAK_RSS SYNTH small|big
+. "$(dirname "$0")/../cli/lib.sh"
+PEAK_RSS=$5 SYNTH=$6 FORM=$7
+MODEL=$WORK/$FORM.gguf
+
+if [ "$FORM" = big ]; then
+    shape='--d-model 2048 --d-ff 7168 --layers 12 --experts 16 --top-k 2 --vocab 4096 --heads 16 --kv-heads 4'
+    part=10 cases='uring:512'
+else
+    shape='--d-model 1024 --d-ff 2560 --layers 4 --experts 15 --top-k 2 --vocab 4096 --heads 8 --kv-heads 2'
+    part=4 cases='uring:512 pread:64 uring:7'
+fi
+[ -s "$MODEL" ] || "$SYNTH" --out "$MODEL" --type q4_k --ctx 512 $shape >"$OUT" 2>"$ERR"
+rc=$? last=moxie-synth
+exits 0
+ram_kib=$(($(wc -c <"$MODEL") / 1024 / part))
+limit_kib=$((ram_kib + 16 * 1024))
+i=0
+while [ $i -lt 300 ]; do
+    i=$((i + 1))
+    echo $((i * 37 % 4096))
+done >ids.txt
+
+in_limit() { # run under a cgroup limit where that can be set up, so that overuse is an out-of-memory kill
+    group=/sys/fs/cgroup/moxie-test-$$
+    if [ "$FORM" = big ] && [ "$(id -u)" = 0 ] && mkdir "$group" 2>/dev/null; then
+        if echo $((limit_kib * 1024)) >"$group/memory.max" 2>/dev/null; then
+            echo "under a cgroup limit of $limit_kib KiB"
+            sh -c "echo \$\$ >$group/cgroup.procs; exec \"\$@\"" sh "$@"
+            code=$?
+            rmdir "$group"
+            return $code
+        fi
+        rmdir "$group"
+    fi
+    "$@"
+}
+
+for case in $cases; do
+    io=${case%%:*} batch=${case##*:}
+    in_limit "$PEAK_RSS" $limit_kib "$MOXIE" logits "$MODEL" --tokens ids.txt --json --ctx 512 --ram ${ram_kib}K \
+        --io $io --batch $batch >"$OUT" 2>"$ERR" </dev/null
+    rc=$? last="logits --ram ${ram_kib}K --io $io --batch $batch"
+    grep peak_rss "$ERR"
+    exits 0
+    sed -i '/^under a cgroup/d' "$OUT"
+    is_json
+    check "experts were read again and again" test "$(json bytes_read.demand)" -gt 0
+    hash=$(json logits_xxh3)
+    same "the same answer" "$hash" "${first:=$hash}"
+    check "the plan keeps the budget" test "$(json plan.total_bytes)" -le $((ram_kib * 1024))
+done
+[ "$FORM" = big ] && rm -f "$MODEL"
+finish
