@@ -1,6 +1,5 @@
 /* Checked arithmetic on sizes that come from files, and little-endian reads. Every size computed from input
- * goes through here; a grep in the tests forbids bare products of 64-bit file values elsewhere in the
- * readers. */
+ * goes through here: a bare product of two 64-bit values from a file is a bug in the reader. */
 #ifndef MOX_CORE_BITS_H
 #define MOX_CORE_BITS_H
 
