@@ -3,7 +3,7 @@
  * used, so that it cannot be dropped. */
 #include "runtime/cli/bench_ceiling.h"
 
-#include "offload/probe.h"
+#include "offload/io.h"
 #include "runtime/core/arena.h"
 #include "runtime/core/clock.h"
 #include "runtime/core/pool.h"
@@ -90,14 +90,15 @@ mox_err mox_ceiling_ram(uint32_t n_threads, mox_ram_ceiling *out)
     return MOX_OK;
 }
 
-mox_err mox_ceiling_disk(const char *path, mox_disk_ceiling *out)
+mox_err mox_ceiling_disk(const char *path, uint64_t file_bytes, mox_disk_ceiling *out)
 {
     static const size_t sizes[] = {512u << 10, 1u << 20};
     static const uint32_t depths[] = {16, 32};
     mox_disk_ceiling best = {0};
+    uint64_t bytes = file_bytes < 1u << 30 ? file_bytes : 1u << 30;
     for (size_t i = 0; i < 4; i++) {
         double rate = 0;
-        MOX_TRY(mox_io_probe_rate(path, sizes[i / 2], depths[i % 2], &rate));
+        MOX_TRY(mox_io_probe_rate(path, 0, bytes, sizes[i / 2], depths[i % 2], MOX_IO_AUTO, &rate));
         if (rate > best.bytes_per_s) {
             best = (mox_disk_ceiling){
                 .bytes_per_s = rate, .request_bytes = sizes[i / 2], .depth = depths[i % 2]};

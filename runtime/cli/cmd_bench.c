@@ -293,7 +293,7 @@ static mox_err bench_ceilings(bench *b, mox_disk_ceiling *out)
 {
     mox_gguf *g = NULL;
     MOX_TRY(mox_gguf_open(&g, b->o->cfg.model));
-    mox_err err = mox_ceiling_disk(mox_gguf_file(g, 0), out);
+    mox_err err = mox_ceiling_disk(mox_gguf_file(g, 0), mox_gguf_file_bytes(g, 0), out);
     static mox_model_info info;
     if (err == MOX_OK) {
         err = mox_model_describe(&info, g);
