@@ -20,8 +20,8 @@ typedef struct mox_disk_ceiling {
 
 /* mox_ceiling_ram: read a buffer of min(4 GiB, half of what is available) with n_threads; nothing is kept. */
 MOX_NODISCARD mox_err mox_ceiling_ram(uint32_t n_threads, mox_ram_ceiling *out);
-/* mox_ceiling_disk: O_DIRECT reads of the file that holds the model, {512 KiB, 1 MiB} x {16, 32} in flight.
- */
-MOX_NODISCARD mox_err mox_ceiling_disk(const char *path, mox_disk_ceiling *out);
+/* mox_ceiling_disk: O_DIRECT reads of the file that holds the model (its first GiB, or all of it), {512 KiB,
+ * 1 MiB} x {16, 32} in flight. */
+MOX_NODISCARD mox_err mox_ceiling_disk(const char *path, uint64_t file_bytes, mox_disk_ceiling *out);
 
 #endif
