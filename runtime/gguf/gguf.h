@@ -79,6 +79,13 @@ uint32_t mox_gguf_n_tensors(const mox_gguf *g);
 const mox_gguf_tensor *mox_gguf_tensor_at(const mox_gguf *g, uint32_t i);
 const mox_gguf_tensor *mox_gguf_find(const mox_gguf *g, const char *name); /* NULL if absent */
 uint64_t mox_gguf_id(const mox_gguf *g); /* XXH3-64 over the header: names the model */
+/* bytes that belong to no header and no tensor beyond padding: gaps and what trails the last tensor */
+uint64_t mox_gguf_unused_bytes(const mox_gguf *g);
+
+/* mox_escape: text from a file made fit to print: control bytes, ESC, marks that turn or hide text, and bytes
+ * that are no UTF-8 come out as \n, \x1B, \u202E. Cut at a whole character with "..." if n is too small.
+ * Returns out. */
+const char *mox_escape(mox_str s, char *out, size_t n);
 
 /* Key/values. Iteration for `info`, typed getters for everything else: integer widths are interchangeable,
  * floats are never counts. _opt: absent is not an error, *out keeps its value. Errors MOX_E_KEY. */
