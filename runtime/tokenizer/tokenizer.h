@@ -25,7 +25,8 @@ uint32_t mox_tokenizer_vocab(const mox_tokenizer *t);
 const mox_token_ids *mox_tokenizer_ids(const mox_tokenizer *t);
 bool mox_token_is_end(const mox_tokenizer *t, uint32_t id); /* ends generation */
 
-/* mox_tokenizer_encode: appends ids of text[0..n) to ids (capacity max). Invalid UTF-8 goes through byte
+/* add_bos: as the model wants it (its add_bos_token, and add_eos_token at the end); false: never.
+ * mox_tokenizer_encode: appends ids of text[0..n) to ids (capacity max). Invalid UTF-8 goes through byte
  * fallback. work: mox_tokenizer_work_bytes(n). Errors MOX_E_LIMIT (more than max ids; *n_ids then says how
  * many it takes). */
 MOX_NODISCARD mox_err mox_tokenizer_encode(const mox_tokenizer *t, const char *text, size_t n, bool add_bos,

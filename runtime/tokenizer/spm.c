@@ -1,0 +1,191 @@
+/* SentencePiece ("llama"): spaces become U+2581, then neighbouring symbols merge, best score first.
+ *
+ * The candidates wait in a heap; one that has become stale (a symbol of it has merged with something else) is
+ * dropped when it comes up, recognised by the lengths. So a text of n characters takes O(n log n), whatever
+ * the text: scanning for the best pair each time would be quadratic on long runs of one letter. Everything
+ * lives in the caller's work buffer: the escaped text (3n + 3 bytes), one symbol per character, at most 2
+ * candidates per character at a time (each merge takes one out and puts two in). What is no piece in the end
+ * is written byte by byte.
+ */
+#include "internal.h"
+
+#include "runtime/core/bits.h"
+#include "runtime/gguf/utf8.h"
+
+#include <string.h>
+
+static const char space_mark[3] = {'\xE2', '\x96', '\x81'};
+enum { NO_SYMBOL = -1 };
+
+typedef struct symbol {
+    int32_t prev, next;
+    uint32_t off, n; /* in the escaped text; n = 0: merged away */
+} symbol;
+
+typedef struct pair {
+    float score;
+    int32_t left, right;
+    uint32_t n; /* bytes of both when the pair was found */
+} pair;
+
+typedef struct merger {
+    const mox_tokenizer *t;
+    char *text;
+    uint32_t n_text;
+    symbol *symbols;
+    int32_t n_symbols;
+    pair *heap;
+    size_t n_heap;
+} merger;
+
+static size_t text_room(size_t n)
+{
+    return mox_round_up(3 * n + 3, _Alignof(symbol));
+}
+
+size_t tok_spm_work_bytes(size_t n)
+{
+    return text_room(n) + (n + 1) * sizeof(symbol) + 2 * (n + 1) * sizeof(pair);
+}
+
+/* Higher score first, then the one further left. */
+static bool before(const pair *a, const pair *b)
+{
+    return a->score > b->score || (a->score == b->score && a->left < b->left);
+}
+
+static void heap_push(merger *m, pair p)
+{
+    size_t i = m->n_heap++;
+    while (i > 0 && before(&p, &m->heap[(i - 1) / 2])) {
+        m->heap[i] = m->heap[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    m->heap[i] = p;
+}
+
+static pair heap_pop(merger *m)
+{
+    pair top = m->heap[0], last = m->heap[--m->n_heap];
+    size_t i = 0;
+    for (size_t child = 1; child < m->n_heap; child = 2 * i + 1) {
+        if (child + 1 < m->n_heap && before(&m->heap[child + 1], &m->heap[child])) {
+            child++;
+        }
+        if (!before(&m->heap[child], &last)) {
+            break;
+        }
+        m->heap[i] = m->heap[child];
+        i = child;
+    }
+    m->heap[i] = last;
+    return top;
+}
+
+static void consider(merger *m, int32_t left, int32_t right)
+{
+    if (left == NO_SYMBOL || right == NO_SYMBOL) {
+        return;
+    }
+    const symbol *l = &m->symbols[left], *r = &m->symbols[right];
+    uint32_t id = tok_find(m->t, m->text + l->off, (size_t)l->n + r->n);
+    if (id != MOX_TOKEN_NONE) {
+        heap_push(m, (pair){m->t->score[id], left, right, l->n + r->n});
+    }
+}
+
+static void escape_text(merger *m, const char *text, size_t n)
+{
+    uint32_t used = 0;
+    if (m->t->ids.add_space_prefix) {
+        memcpy(m->text, space_mark, sizeof space_mark);
+        used = sizeof space_mark;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (text[i] == ' ') {
+            memcpy(m->text + used, space_mark, sizeof space_mark);
+            used += sizeof space_mark;
+        } else {
+            m->text[used++] = text[i];
+        }
+    }
+    m->n_text = used;
+}
+
+/* One symbol per character; a byte that belongs to none is a symbol of its own. */
+static void split_text(merger *m)
+{
+    int32_t n = 0;
+    for (uint32_t at = 0; at < m->n_text; n++) {
+        size_t used = mox_utf8_next(m->text + at, m->n_text - at, NULL);
+        uint32_t bytes = used ? (uint32_t)used : 1;
+        m->symbols[n] = (symbol){n - 1, n + 1, at, bytes};
+        at += bytes;
+    }
+    m->symbols[n - 1].next = NO_SYMBOL;
+    m->n_symbols = n;
+}
+
+static void merge_all(merger *m)
+{
+    for (int32_t i = 1; i < m->n_symbols; i++) {
+        consider(m, i - 1, i);
+    }
+    while (m->n_heap > 0) {
+        pair p = heap_pop(m);
+        symbol *l = &m->symbols[p.left], *r = &m->symbols[p.right];
+        if (l->n == 0 || r->n == 0 || l->n + r->n != p.n) {
+            continue;
+        }
+        l->n += r->n;
+        r->n = 0;
+        l->next = r->next;
+        if (r->next != NO_SYMBOL) {
+            m->symbols[r->next].prev = p.left;
+        }
+        consider(m, l->prev, p.left);
+        consider(m, p.left, l->next);
+    }
+}
+
+static void emit_all(const merger *m, tok_out *out)
+{
+    const mox_tokenizer *t = m->t;
+    for (int32_t i = 0; i != NO_SYMBOL; i = m->symbols[i].next) {
+        const symbol *s = &m->symbols[i];
+        uint32_t id = tok_find(t, m->text + s->off, s->n);
+        if (id != MOX_TOKEN_NONE) {
+            tok_emit(out, id);
+            continue;
+        }
+        for (uint32_t k = 0; k < s->n; k++) {
+            id = t->byte_id[(uint8_t)m->text[s->off + k]];
+            tok_emit(out, id != MOX_TOKEN_NONE ? id : t->ids.unk);
+        }
+    }
+}
+
+static void spm_encode(const mox_tokenizer *t, const char *text, size_t n, tok_out *out, void *work)
+{
+    uint8_t *base = work;
+    merger m = {.t = t, .text = work};
+    m.symbols = (symbol *)(void *)(base + text_room(n));
+    m.heap = (pair *)(void *)(m.symbols + n + 1);
+    escape_text(&m, text, n);
+    split_text(&m);
+    merge_all(&m);
+    emit_all(&m, out);
+}
+
+static mox_err spm_prepare(mox_tokenizer *t)
+{
+    for (int b = 0; b < 256; b++) {
+        if (t->byte_id[b] == MOX_TOKEN_NONE && t->ids.unk == MOX_TOKEN_NONE) {
+            return MOX_FAIL(MOX_E_TOKENIZER,
+                            "the vocabulary has neither a token for byte 0x%02X nor one for the unknown", b);
+        }
+    }
+    return MOX_OK;
+}
+
+const tok_kind tok_spm = {.model = "llama", .prepare = spm_prepare, .encode = spm_encode};
