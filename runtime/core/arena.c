@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -80,7 +81,8 @@ mox_err mox_arena_map(mox_arena *out, size_t bytes, unsigned flags)
     void *p = map_aligned(mapped, align, reserve ? PROT_NONE : PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | (reserve ? MAP_NORESERVE : 0));
     if (p == MAP_FAILED) {
-        return MOX_FAIL_SYS(MOX_E_NO_MEMORY, errno, "memory: %zu bytes refused", bytes);
+        int err = errno;
+        return MOX_FAIL_SYS(MOX_E_NO_MEMORY, err, "memory: %zu bytes refused: %s", bytes, strerror(err));
     }
     if (flags & MOX_ARENA_HUGE) {
         /* Advice: a kernel without huge pages refuses it and the memory works all the same. */
@@ -90,7 +92,8 @@ mox_err mox_arena_map(mox_arena *out, size_t bytes, unsigned flags)
         int err = populate(p, mapped);
         if (err) {
             munmap(p, mapped);
-            return MOX_FAIL_SYS(MOX_E_NO_MEMORY, err, "memory: %zu bytes could not be populated", bytes);
+            return MOX_FAIL_SYS(MOX_E_NO_MEMORY, err, "memory: %zu bytes could not be populated: %s", bytes,
+                                strerror(err));
         }
     }
     *out = (mox_arena){.base = p, .bytes = bytes, .used = 0};
