@@ -14,14 +14,14 @@ const mox_vec *mox_vec_of(mox_isa isa)
     switch (isa) {
     case MOX_ISA_SCALAR:
         return &mox_vec_ref;
-#if defined(MOX_X86_VEC)
+#if defined(__x86_64__)
     case MOX_ISA_AVX2:
         return &mox_vec_avx2;
     case MOX_ISA_AVX512:
         return &mox_vec_avx512;
 #endif
     default:
-        return &mox_vec_ref;
+        return NULL;
     }
 }
 
