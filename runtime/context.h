@@ -1,0 +1,57 @@
+/* What a context holds. Private to runtime/: open.c builds it, session.c and generate.c use it.
+ *
+ * One arena per line of the plan that is not a fixed allowance: dense, KV, buffers, and the store's (I/O,
+ * transit and kept slots).
+ */
+#ifndef MOX_RUNTIME_CONTEXT_H
+#define MOX_RUNTIME_CONTEXT_H
+
+#include "offload/topo.h"
+#include "runtime/core/pool.h"
+#include "runtime/graph/graph.h"
+#include "runtime/moxie.h"
+#include "runtime/plan/placement.h"
+
+#include <sched.h>
+
+struct mox_ctx {
+    mox_cfg cfg;
+    mox_dims dims;
+    mox_plan plan;
+    mox_placement place;
+    mox_model *model;
+    mox_tokenizer *tokenizer; /* NULL: the file has none */
+    mox_topo *topo;
+    cpu_set_t cpus; /* those of the process, before workers were pinned */
+    mox_pool *pool;
+    mox_dev *dev;
+    mox_ops *ops;
+    mox_store *store;
+    mox_graph graph;
+    mox_arena dense, kv, buffers, store_arena;
+    mox_hash128_state hash;
+    char *text; /* one token's text */
+    size_t text_bytes;
+    char device[64];
+    uint64_t last_progress_ns;
+    mox_counters base; /* counters at the last reset */
+    mox_use_counters base_layers[MOX_PLAN_MAX_LAYERS];
+};
+
+/* mox_ctx_logits: logits of rows idx[0..n) of the last step to out, hashed; n <= MOX_LOGITS_ROWS. */
+MOX_NODISCARD mox_err mox_ctx_logits(mox_ctx *ctx, const uint32_t *idx, uint32_t n, float *out);
+/* mox_ctx_eval: mox_eval with a phase and, per micro-batch, a progress callback. */
+typedef void (*mox_eval_progress)(void *arg, uint32_t done, uint32_t total);
+typedef struct mox_eval_cfg {
+    uint32_t seq;
+    const uint32_t *tokens;
+    uint32_t n;
+    bool all_logits;
+    mox_phase phase;
+    mox_logits_fn fn;
+    mox_eval_progress progress;
+    void *arg;
+} mox_eval_cfg;
+MOX_NODISCARD mox_err mox_ctx_eval(mox_ctx *ctx, const mox_eval_cfg *e);
+
+#endif

@@ -1,0 +1,99 @@
+/* Prompt in, tokens out.
+ *
+ * A token is handed to the caller only when the context has room to evaluate it, and with all_logits every
+ * token handed out is also evaluated: the logits hash then covers exactly the prompt and the tokens reported,
+ * which is what `logits` computes from the same ids.
+ */
+#include "runtime/context.h"
+#include "runtime/core/clock.h"
+
+static double seconds_since(uint64_t begin)
+{
+    return (double)(mox_now_ns() - begin) * 1e-9;
+}
+
+typedef struct generation {
+    mox_ctx *ctx;
+    uint32_t seq;
+    const mox_gen_cfg *cfg;
+    mox_sampler sampler;
+    mox_detok detok;
+    mox_gen_result *out;
+} generation;
+
+static void prefill_progress(void *arg, uint32_t done, uint32_t total)
+{
+    const generation *gen = arg;
+    if (gen->cfg->on_prefill) {
+        gen->cfg->on_prefill(gen->cfg->arg, done, total);
+    }
+}
+
+/* Evaluate tokens; the last one's logits stand in row `*row` of graph.logits. */
+static mox_err eval(generation *gen, const uint32_t *tokens, uint32_t n, mox_phase phase, uint32_t *row)
+{
+    mox_eval_cfg e = {.seq = gen->seq,
+                      .tokens = tokens,
+                      .n = n,
+                      .all_logits = gen->cfg->all_logits,
+                      .phase = phase,
+                      .progress = phase == MOX_PHASE_PREFILL ? prefill_progress : NULL,
+                      .arg = gen};
+    MOX_TRY(mox_ctx_eval(gen->ctx, &e));
+    uint32_t in_batch = (n - 1) % gen->ctx->dims.n_batch;
+    *row = gen->cfg->all_logits ? in_batch % MOX_LOGITS_ROWS : 0;
+    return MOX_OK;
+}
+
+static bool hand_out(generation *gen, uint32_t id)
+{
+    gen->out->n_new++;
+    size_t n = gen->ctx->tokenizer ? mox_detok_push(&gen->detok, id, gen->ctx->text) : 0;
+    return !gen->cfg->on_token || gen->cfg->on_token(gen->cfg->arg, id, gen->ctx->text, n);
+}
+
+static mox_err decode(generation *gen, uint32_t row)
+{
+    mox_ctx *ctx = gen->ctx;
+    uint32_t n_vocab = ctx->model->h.n_vocab;
+    for (;;) {
+        uint32_t id = mox_sample(&gen->sampler, ctx->graph.logits + (size_t)row * n_vocab, n_vocab);
+        if (!gen->cfg->ignore_end && ctx->tokenizer && mox_token_is_end(ctx->tokenizer, id)) {
+            gen->out->stop = "end";
+            return MOX_OK;
+        }
+        if (ctx->graph.seq_len[gen->seq] >= ctx->dims.n_ctx) {
+            gen->out->stop = "context";
+            return MOX_OK;
+        }
+        bool more = hand_out(gen, id);
+        bool enough = gen->cfg->max_new && gen->out->n_new >= gen->cfg->max_new;
+        if (!more || enough) {
+            gen->out->stop = more ? "length" : "user";
+            return gen->cfg->all_logits ? eval(gen, &id, 1, MOX_PHASE_DECODE, &row) : MOX_OK;
+        }
+        MOX_TRY(eval(gen, &id, 1, MOX_PHASE_DECODE, &row));
+    }
+}
+
+mox_err mox_generate(mox_ctx *ctx, uint32_t seq, const mox_gen_cfg *cfg, mox_gen_result *out)
+{
+    if (cfg->n_prompt == 0) {
+        return MOX_FAIL(MOX_E_ARG, "generate: the prompt has no tokens");
+    }
+    mox_gen_result result = {.stop = ""};
+    generation gen = {.ctx = ctx, .seq = seq, .cfg = cfg, .out = &result};
+    MOX_TRY(mox_sampler_init(&gen.sampler, &cfg->sampling, ctx->graph.candidates));
+    if (ctx->tokenizer) {
+        mox_detok_init(&gen.detok, ctx->tokenizer, false, false);
+    }
+    uint32_t row = 0;
+    uint64_t begin = mox_now_ns();
+    MOX_TRY(eval(&gen, cfg->prompt, cfg->n_prompt, MOX_PHASE_PREFILL, &row));
+    result.prefill_s = seconds_since(begin);
+    begin = mox_now_ns();
+    MOX_TRY(decode(&gen, row));
+    result.decode_s = seconds_since(begin);
+    *out = result;
+    return MOX_OK;
+}

@@ -1,0 +1,174 @@
+/* The graph's memory: one sequence of takes, run once against a planning arena (the plan) and once for real.
+ *
+ * Attention, FFN, MoE and logits never overlap in time, so they share one piece of memory, which also serves
+ * as the staging buffer while the dense weights are read.
+ */
+#include "runtime/core/bits.h"
+#include "runtime/graph/graph.h"
+
+enum { ALIGN = 64 };
+
+static float *take_f32(mox_arena *a, size_t rows, size_t cols)
+{
+    return mox_arena_take(a, rows * cols * sizeof(float), ALIGN);
+}
+
+static uint32_t *take_u32(mox_arena *a, size_t n)
+{
+    return mox_arena_take(a, n * sizeof(uint32_t), ALIGN);
+}
+
+static unsigned kind_bit(const mox_graph *g, const mox_weight *w)
+{
+    return w ? 1u << mox_graph_kind(g, w->type) : 0;
+}
+
+static void take_acts(mox_act_set *s, unsigned kinds, uint32_t rows, uint32_t cols, mox_arena *a)
+{
+    *s = (mox_act_set){0};
+    for (int k = 0; k < MOX_ACT_KINDS; k++) {
+        size_t row_bytes = mox_act_row_bytes((mox_act_kind)k, cols);
+        s->kind[k] = (mox_acts){.kind = (mox_act_kind)k, .n_cols = cols, .row_bytes = row_bytes};
+        if (kinds & (1u << k)) {
+            s->kind[k].data = mox_arena_take(a, rows * row_bytes, ALIGN);
+        }
+    }
+}
+
+/* Which kinds the readers of each input want. */
+typedef struct kind_masks {
+    unsigned h, attention_out, ffn_h;
+    bool has_ffn;
+} kind_masks;
+
+static kind_masks find_kinds(const mox_graph *g)
+{
+    const mox_model *m = g->m;
+    kind_masks k = {.h = kind_bit(g, m->output)};
+    for (uint32_t i = 0; i < m->n_ops; i++) {
+        const mox_layer_op *op = &m->ops[i];
+        if (op->kind == MOX_LAYER_ATTENTION) {
+            const mox_attention_op *a = &op->attention;
+            k.h |= kind_bit(g, a->q) | kind_bit(g, a->k) | kind_bit(g, a->v);
+            k.attention_out |= kind_bit(g, a->o);
+        } else if (op->kind == MOX_LAYER_FFN) {
+            k.h |= kind_bit(g, op->ffn.gate) | kind_bit(g, op->ffn.up);
+            k.ffn_h |= kind_bit(g, op->ffn.down);
+            k.has_ffn = true;
+        } else {
+            const mox_expert_layout *l = &m->layouts[op->moe.moe_layer];
+            k.h |= 1u << mox_graph_kind(g, l->type[MOX_SLAB_GATE]);
+            k.h |= 1u << mox_graph_kind(g, l->type[MOX_SLAB_UP]);
+        }
+    }
+    return k;
+}
+
+static void take_attention(mox_graph *g, unsigned kinds, mox_arena *a)
+{
+    const mox_hparams *h = &g->m->h;
+    uint32_t n = g->dims.n_batch, width = h->n_heads * h->head_dim, kv = h->n_kv_heads * h->head_dim;
+    g->attention.q = take_f32(a, n, width);
+    g->attention.k = take_f32(a, n, kv);
+    g->attention.v = take_f32(a, n, kv);
+    g->attention.out = take_f32(a, n, width);
+    take_acts(&g->attention.out_acts, kinds, n, width, a);
+    g->attention.scratch =
+        mox_arena_take(a, mox_attention_scratch_bytes(g->dims.n_ctx, h->head_dim, g->dims.n_threads), ALIGN);
+}
+
+static void take_ffn(mox_graph *g, unsigned kinds, mox_arena *a)
+{
+    const mox_hparams *h = &g->m->h;
+    uint32_t n = g->dims.n_batch < MOX_CHUNK_ROWS ? g->dims.n_batch : MOX_CHUNK_ROWS;
+    g->ffn.gate = take_f32(a, n, h->d_ff);
+    g->ffn.up = take_f32(a, n, h->d_ff);
+    take_acts(&g->ffn.h_acts, kinds, n, h->d_ff, a);
+}
+
+static void take_moe(mox_graph *g, mox_arena *a)
+{
+    const mox_hparams *h = &g->m->h;
+    mox_moe_buffers *b = &g->moe;
+    uint32_t n = g->dims.n_batch, chunk = n < MOX_CHUNK_ROWS ? n : MOX_CHUNK_ROWS;
+    size_t scratch = 0;
+    for (uint32_t l = 0; l < g->m->n_moe_layers; l++) {
+        size_t bytes = mox_expert_scratch_bytes(&g->m->layouts[l], chunk, g->dims.act_f32);
+        scratch = bytes > scratch ? bytes : scratch;
+    }
+    b->ids = take_u32(a, (size_t)n * h->top_k);
+    b->weights = take_f32(a, n, h->top_k);
+    b->start = take_u32(a, h->n_experts + 1);
+    b->tok = take_u32(a, (size_t)n * h->top_k);
+    b->out_row = take_u32(a, (size_t)n * h->top_k);
+    b->needs = mox_arena_take(a, h->n_experts * sizeof *b->needs, ALIGN);
+    b->e = take_f32(a, (size_t)n * h->top_k, h->d_model);
+    b->scratch = mox_arena_take(a, scratch, ALIGN);
+    b->ahead_h = take_f32(a, MOX_AHEAD_ROWS, h->d_model);
+    b->ahead_ids = take_u32(a, MOX_AHEAD_ROWS * h->top_k);
+    b->ahead_weights = take_f32(a, MOX_AHEAD_ROWS, h->top_k);
+    b->ahead_expert = take_u32(a, h->n_experts);
+    b->ahead_score = take_f32(a, 1, h->n_experts);
+}
+
+void mox_graph_take_buffers(mox_graph *g, mox_arena *a)
+{
+    const mox_hparams *h = &g->m->h;
+    uint32_t n = g->dims.n_batch;
+    kind_masks kinds = find_kinds(g);
+    g->x = take_f32(a, n, h->d_model);
+    g->h = take_f32(a, n > MOX_LOGITS_ROWS ? n : MOX_LOGITS_ROWS, h->d_model);
+    take_acts(&g->h_acts, kinds.h, n > MOX_LOGITS_ROWS ? n : MOX_LOGITS_ROWS, h->d_model, a);
+    g->cos_sin = take_f32(a, n, h->n_rot);
+    g->place = mox_arena_take(a, n * sizeof *g->place, ALIGN);
+    g->ids = take_u32(a, n);
+    g->batch = mox_arena_take(a, n * sizeof *g->batch, ALIGN);
+    g->want = take_u32(a, n);
+    g->seq_len = take_u32(a, g->dims.n_seq);
+    g->seq_new = take_u32(a, g->dims.n_seq);
+    g->kv = mox_arena_take(a, h->n_layers * sizeof *g->kv, ALIGN);
+
+    /* The shared piece: every user starts at the same place; the longest decides. */
+    g->staging = mox_arena_take(a, 0, ALIGN);
+    size_t start = a->used, end = start;
+    mox_arena_take(a, mox_model_staging_bytes(g->m), ALIGN);
+    end = a->used;
+    a->used = start;
+    take_attention(g, kinds.attention_out, a);
+    end = a->used > end ? a->used : end;
+    a->used = start;
+    if (kinds.has_ffn) {
+        take_ffn(g, kinds.ffn_h, a);
+        end = a->used > end ? a->used : end;
+        a->used = start;
+    }
+    if (g->m->n_moe_layers) {
+        take_moe(g, a);
+        end = a->used > end ? a->used : end;
+        a->used = start;
+    }
+    g->gather = take_f32(a, MOX_LOGITS_ROWS, h->d_model);
+    g->logits = take_f32(a, MOX_LOGITS_ROWS, h->n_vocab);
+    g->candidates = mox_arena_take(a, h->n_vocab * sizeof *g->candidates, ALIGN);
+    a->used = a->used > end ? a->used : end;
+    g->staging_bytes = a->used - start;
+}
+
+void mox_graph_take_kv(mox_graph *g, mox_arena *a)
+{
+    const mox_hparams *h = &g->m->h;
+    size_t bytes =
+        (size_t)g->dims.n_seq * h->n_kv_heads * g->dims.n_ctx * mox_kv_row_bytes(g->dims.kv, h->head_dim);
+    for (uint32_t l = 0; l < h->n_layers; l++) {
+        mox_kv_view v = {.type = g->dims.kv,
+                         .n_seq = g->dims.n_seq,
+                         .n_ctx = g->dims.n_ctx,
+                         .n_kv_heads = h->n_kv_heads,
+                         .head_dim = h->head_dim};
+        v.k = mox_arena_take(a, bytes, ALIGN);
+        v.v = mox_arena_take(a, bytes, ALIGN);
+        if (a->base) {
+            g->kv[l] = v;
+        }
+    }
+}

@@ -1,0 +1,134 @@
+/* The graph: runs a model's op list over the rows of one step.
+ *
+ * One file per kind of op (attention.c, ffn.c, moe.c), the walk itself in step.c, memory in buffers.c. All
+ * memory is taken at open by mox_graph_take_buffers and mox_graph_take_kv, which also count for the plan. A
+ * step touches nothing else, so a row's result cannot depend on what else is in the batch except through the
+ * kernels' contract.
+ *
+ * Threads: the step thread.
+ */
+#ifndef MOX_RUNTIME_GRAPH_H
+#define MOX_RUNTIME_GRAPH_H
+
+#include "kernels/ops.h"
+#include "offload/store.h"
+#include "profiler/counters.h"
+#include "profiler/trace.h"
+#include "runtime/core/arena.h"
+#include "runtime/model/model.h"
+#include "runtime/moxie.h"
+#include "runtime/sample.h"
+
+enum {
+    MOX_LOGITS_ROWS = 32, /* rows of logits made at a time where the caller has no room for all */
+    MOX_CHUNK_ROWS = 128, /* rows given to one expert or FFN call: bounds the scratch of wide models */
+    MOX_AHEAD_ROWS = 16,  /* look-ahead works for steps of at most so many rows */
+};
+
+/* What a run is shaped like; resolved once, from the configuration and the model. */
+typedef struct mox_dims {
+    uint32_t n_ctx, n_seq, n_batch, n_threads;
+    mox_kv_type kv;
+    bool act_f32, look_ahead;
+} mox_dims;
+
+/* One input in the kinds that its readers need; quantised at most once per kind. */
+typedef struct mox_act_set {
+    mox_acts kind[MOX_ACT_KINDS]; /* data NULL: no reader wants this kind */
+    bool have[MOX_ACT_KINDS];
+} mox_act_set;
+
+typedef struct mox_attention_buffers { /* valid within one attention op */
+    float *q, *k, *v, *out;
+    mox_act_set out_acts;
+    void *scratch;
+} mox_attention_buffers;
+
+typedef struct mox_ffn_buffers { /* valid within one FFN op; MOX_CHUNK_ROWS rows */
+    float *gate, *up;
+    mox_act_set h_acts;
+} mox_ffn_buffers;
+
+typedef struct mox_moe_buffers { /* valid within one MoE op */
+    uint32_t *ids;               /* [n][k] */
+    float *weights;              /* [n][k] */
+    uint32_t *start;             /* [n_experts + 1] into tok and out_row */
+    uint32_t *tok, *out_row;     /* [n * k], grouped by expert */
+    mox_need *needs;             /* [n_experts] */
+    float *e;                    /* [n][k][d] */
+    void *scratch;
+    float *ahead_h;         /* [MOX_AHEAD_ROWS][d] */
+    uint32_t *ahead_ids;    /* [MOX_AHEAD_ROWS][k] */
+    float *ahead_weights;   /* the same */
+    uint32_t *ahead_expert; /* [n_experts] */
+    float *ahead_score;     /* [n_experts] */
+} mox_moe_buffers;
+
+typedef struct mox_graph {
+    const mox_model *m;
+    mox_dims dims;
+    mox_ops *ops;
+    mox_stream *stream;
+    mox_store *store;        /* NULL: no MoE layers */
+    mox_trace_writer *trace; /* NULL: not recording */
+    const uint32_t *kept;    /* experts kept per MoE layer: a full layer needs no look-ahead */
+    mox_kv_view *kv;         /* [n_layers] */
+    uint32_t *seq_len;       /* [n_seq] */
+    uint32_t *seq_new;       /* [n_seq] lengths after the step in progress */
+    mox_counters counters;   /* steps, tokens, wait_ns, compute_ns */
+    uint32_t step_no;
+    /* the step in progress */
+    const mox_row *rows;
+    uint32_t n;
+    mox_phase phase;
+    uint64_t wait_ns;
+    /* persistent through a step */
+    float *x, *h; /* [n][d]: residual stream, normed input of an op */
+    mox_act_set h_acts;
+    float *cos_sin;
+    mox_place *place;
+    uint32_t *ids;
+    mox_row *batch; /* [n_batch] rows that the session builds */
+    uint32_t *want; /* [n_batch] rows whose logits are wanted */
+    /* share one piece of memory, used one after the other */
+    mox_attention_buffers attention;
+    mox_ffn_buffers ffn;
+    mox_moe_buffers moe;
+    float *gather;             /* [MOX_LOGITS_ROWS][d] */
+    float *logits;             /* [MOX_LOGITS_ROWS][n_vocab] */
+    mox_candidate *candidates; /* [n_vocab], for sampling from `logits` */
+    void *staging;             /* the shared piece as a whole, while loading */
+    size_t staging_bytes;
+} mox_graph;
+
+/* Memory; with planning arenas these only count. */
+void mox_graph_take_buffers(mox_graph *g, mox_arena *a);
+void mox_graph_take_kv(mox_graph *g, mox_arena *a);
+
+/* mox_graph_step: rows -> hidden states in g->x. On failure the sequences are as before. */
+MOX_NODISCARD mox_err mox_graph_step(mox_graph *g, const mox_row *rows, uint32_t n, mox_phase phase);
+/* mox_graph_logits: logits of the rows idx[0..n) of the last step, n <= MOX_LOGITS_ROWS, to out [n][n_vocab].
+ */
+MOX_NODISCARD mox_err mox_graph_logits(mox_graph *g, const uint32_t *idx, uint32_t n, float *out);
+
+/* The ops, called by step.c. */
+MOX_NODISCARD mox_err mox_graph_attention(mox_graph *g, const mox_layer_op *op);
+MOX_NODISCARD mox_err mox_graph_ffn(mox_graph *g, const mox_layer_op *op);
+MOX_NODISCARD mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op);
+
+/* Shared by the ops. */
+mox_act_kind mox_graph_kind(const mox_graph *g, mox_type type); /* float under --act f32 */
+void mox_act_set_clear(mox_act_set *s);
+/* quantise n rows of x [n][cols] to the kind that weights of `type` want, unless the set has it already */
+MOX_NODISCARD mox_err mox_graph_acts(mox_graph *g, mox_act_set *set, const float *x, uint32_t n,
+                                     uint32_t cols, mox_type type, const mox_acts **out);
+/* y [n][rows] = w x; x already in the set or quantised now */
+MOX_NODISCARD mox_err mox_graph_mat_mul(mox_graph *g, const mox_weight *w, const mox_weight *bias,
+                                        mox_act_set *set, const float *x, uint32_t n, float *y);
+MOX_NODISCARD mox_err mox_graph_norm(mox_graph *g, const mox_weight *w, const float *x, uint32_t n, float *y);
+/* a numeric error gets layer and operation added; everything else passes */
+mox_err mox_graph_named(mox_err err, uint32_t layer, const char *what);
+
+#define MOX_TRY_OP(layer, what, call) MOX_TRY(mox_graph_named((call), (layer), (what)))
+
+#endif

@@ -1,0 +1,212 @@
+/* x += sum over ranks of w_r * expert_r(norm(x)): router -> needs -> store -> experts -> merge.
+ *
+ * Every expert's output goes to its own place e[row][rank], and only the merge adds them, in rank order: the
+ * order in which experts arrive from RAM or the file cannot show in the result. The store decides how many
+ * experts are in flight; this file takes what is ready and gives it back.
+ */
+#include "runtime/core/clock.h"
+#include "runtime/graph/graph.h"
+
+#include <string.h>
+
+static mox_err route(mox_graph *g, const mox_layer_op *op)
+{
+    const mox_hparams *h = &g->m->h;
+    MOX_TRY_OP(op->layer, "ffn norm", mox_graph_norm(g, op->moe.norm, g->x, g->n, g->h));
+    mox_router_args a = {.x = g->h,
+                         .w = op->moe.router->f32,
+                         .n = g->n,
+                         .d = h->d_model,
+                         .n_experts = h->n_experts,
+                         .k = h->top_k,
+                         .ids = g->moe.ids,
+                         .weights = g->moe.weights};
+    return mox_graph_named(g->ops->router(g->ops, g->stream, &a), op->layer, "router");
+}
+
+/* Group the uses by expert (a counting sort, rows in order within an expert) and list what is needed. */
+static uint32_t group_uses(mox_graph *g)
+{
+    mox_moe_buffers *b = &g->moe;
+    uint32_t k = g->m->h.top_k, n_uses = g->n * k, n_experts = g->m->h.n_experts;
+    memset(b->start, 0, (n_experts + 1) * sizeof *b->start);
+    for (uint32_t u = 0; u < n_uses; u++) {
+        b->start[b->ids[u] + 1]++;
+    }
+    uint32_t n_needs = 0;
+    for (uint32_t e = 0; e < n_experts; e++) {
+        if (b->start[e + 1]) {
+            b->needs[n_needs++] = (mox_need){.expert = e, .n_uses = b->start[e + 1]};
+        }
+        b->start[e + 1] += b->start[e];
+    }
+    for (uint32_t u = 0; u < n_uses; u++) {
+        uint32_t at = b->start[b->ids[u]]++;
+        b->tok[at] = u / k;
+        b->out_row[at] = u;
+    }
+    /* the fill moved every start to the next one's place */
+    memmove(b->start + 1, b->start, n_experts * sizeof *b->start);
+    b->start[0] = 0;
+    for (uint32_t i = 0; i < n_needs; i++) {
+        uint32_t e = b->needs[i].expert;
+        for (uint32_t at = b->start[e]; at < b->start[e + 1]; at++) {
+            b->needs[i].weight += b->weights[b->out_row[at]];
+        }
+    }
+    return n_needs;
+}
+
+/* Both kinds that gate and up read, made once for all experts of the layer. */
+static mox_err quantise_input(mox_graph *g, const mox_layer_op *op)
+{
+    const mox_expert_layout *l = &g->m->layouts[op->moe.moe_layer];
+    const mox_acts *unused;
+    mox_act_set_clear(&g->h_acts);
+    for (int s = MOX_SLAB_GATE; s <= MOX_SLAB_UP; s++) {
+        MOX_TRY_OP(op->layer, "expert input",
+                   mox_graph_acts(g, &g->h_acts, g->h, g->n, l->d_model, l->type[s], &unused));
+    }
+    return MOX_OK;
+}
+
+static mox_err compute_expert(mox_graph *g, const mox_layer_op *op, const mox_lease *lease)
+{
+    mox_moe_buffers *b = &g->moe;
+    mox_mat mats[MOX_SLABS];
+    mox_expert_views(&g->m->layouts[op->moe.moe_layer], lease->slot, mats);
+    uint32_t end = b->start[lease->expert + 1];
+    for (uint32_t at = b->start[lease->expert]; at < end; at += MOX_CHUNK_ROWS) {
+        mox_expert_args a = {.mats = mats,
+                             .x = g->h_acts.kind,
+                             .tok = b->tok + at,
+                             .out_row = b->out_row + at,
+                             .n = end - at < MOX_CHUNK_ROWS ? end - at : MOX_CHUNK_ROWS,
+                             .e = b->e,
+                             .act_f32 = g->dims.act_f32,
+                             .scratch = b->scratch};
+        MOX_TRY_OP(op->layer, "expert", g->ops->expert(g->ops, g->stream, &a));
+    }
+    return MOX_OK;
+}
+
+static mox_err run_experts(mox_graph *g, const mox_layer_op *op)
+{
+    for (;;) {
+        mox_lease lease;
+        bool done = false;
+        uint64_t begin = mox_now_ns();
+        mox_err err = mox_store_next(g->store, &lease, &done);
+        g->wait_ns += mox_now_ns() - begin;
+        if (err != MOX_OK || done) {
+            return err;
+        }
+        err = compute_expert(g, op, &lease);
+        mox_store_release(g->store, &lease);
+        MOX_TRY(err);
+    }
+}
+
+static const mox_layer_op *next_moe(const mox_graph *g, const mox_layer_op *op)
+{
+    for (op++; op < g->m->ops + g->m->n_ops; op++) {
+        if (op->kind == MOX_LAYER_MOE) {
+            return op;
+        }
+    }
+    return NULL;
+}
+
+/* Sum the scores of each predicted expert and order by score; n is at most MOX_AHEAD_ROWS * k, so insertion
+ * does. */
+static uint32_t rank_predictions(mox_graph *g, uint32_t n_uses)
+{
+    mox_moe_buffers *b = &g->moe;
+    uint32_t n = 0;
+    for (uint32_t u = 0; u < n_uses; u++) {
+        uint32_t i = 0;
+        while (i < n && b->ahead_expert[i] != b->ahead_ids[u]) {
+            i++;
+        }
+        float score = (i < n ? b->ahead_score[i] : 0.0f) + b->ahead_weights[u] / (float)g->n;
+        n += i == n;
+        for (; i > 0 && b->ahead_score[i - 1] < score; i--) {
+            b->ahead_expert[i] = b->ahead_expert[i - 1];
+            b->ahead_score[i] = b->ahead_score[i - 1];
+        }
+        b->ahead_expert[i] = b->ahead_ids[u];
+        b->ahead_score[i] = score;
+    }
+    return n;
+}
+
+/* Guess the next MoE layer's experts: its norm and router on the hidden state as it is now. The guess only
+ * starts reads; a failure of the guess is no failure of the step. */
+static void look_ahead(mox_graph *g, const mox_layer_op *op)
+{
+    const mox_layer_op *next = next_moe(g, op);
+    const mox_hparams *h = &g->m->h;
+    if (!g->dims.look_ahead || g->phase != MOX_PHASE_DECODE || g->n > MOX_AHEAD_ROWS || !next ||
+        g->kept[next->moe.moe_layer] == h->n_experts) {
+        return;
+    }
+    mox_moe_buffers *b = &g->moe;
+    mox_router_args a = {.x = b->ahead_h,
+                         .w = next->moe.router->f32,
+                         .n = g->n,
+                         .d = h->d_model,
+                         .n_experts = h->n_experts,
+                         .k = h->top_k,
+                         .ids = b->ahead_ids,
+                         .weights = b->ahead_weights};
+    if (mox_graph_norm(g, next->moe.norm, g->x, g->n, b->ahead_h) == MOX_OK &&
+        g->ops->router(g->ops, g->stream, &a) == MOX_OK) {
+        uint32_t n = rank_predictions(g, g->n * h->top_k);
+        mox_store_predict(g->store, next->moe.moe_layer, b->ahead_expert, b->ahead_score, n);
+    }
+}
+
+static void record(mox_graph *g, const mox_layer_op *op)
+{
+    uint32_t k = g->m->h.top_k;
+    for (uint32_t u = 0; g->trace && u < g->n * k; u++) {
+        const mox_row *row = &g->rows[u / k];
+        uint32_t expert = g->moe.ids[u];
+        mox_served served = mox_store_served(g->store, expert);
+        mox_trace_record r = {.step = g->step_no,
+                              .position = row->pos,
+                              .sequence = (uint16_t)row->seq,
+                              .layer = (uint16_t)op->moe.moe_layer,
+                              .expert = (uint16_t)expert,
+                              .rank = (uint8_t)(u % k),
+                              .phase_and_tier = (uint8_t)((unsigned)g->phase << 4 | (unsigned)served),
+                              .weight = g->moe.weights[u]};
+        mox_trace_put(g->trace, &r);
+    }
+}
+
+mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op)
+{
+    MOX_TRY(route(g, op));
+    uint32_t n_needs = group_uses(g);
+    /* Reads start here; quantising and looking ahead happen while they run. */
+    mox_store_begin(g->store, op->moe.moe_layer, g->phase, g->moe.needs, n_needs);
+    look_ahead(g, op);
+    mox_err err = quantise_input(g, op);
+    if (err == MOX_OK) {
+        err = run_experts(g, op);
+    }
+    if (err == MOX_OK) {
+        record(g, op);
+    }
+    mox_store_end(g->store);
+    MOX_TRY(err);
+    mox_merge_args merge = {.e = g->moe.e,
+                            .weights = g->moe.weights,
+                            .residual = g->x,
+                            .y = g->x,
+                            .n = g->n,
+                            .k = g->m->h.top_k,
+                            .d = g->m->h.d_model};
+    return mox_graph_named(g->ops->merge(g->ops, g->stream, &merge), op->layer, "merge");
+}

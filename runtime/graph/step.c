@@ -1,0 +1,168 @@
+/* One step: check the rows, embed them, run the op list, and only then let the sequences grow.
+ *
+ * A failed step leaves lengths as they were: what it wrote into the KV cache lies beyond every sequence's end
+ * and is overwritten by the next step, which is the whole of the rollback.
+ */
+#include "runtime/core/bits.h"
+#include "runtime/core/clock.h"
+#include "runtime/graph/graph.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+mox_err mox_graph_named(mox_err err, uint32_t layer, const char *what)
+{
+    if (err != MOX_E_NUMERIC) {
+        return err;
+    }
+    char why[sizeof mox_err_last()->msg];
+    snprintf(why, sizeof why, "%s", mox_err_last()->msg);
+    return MOX_FAIL(MOX_E_NUMERIC, "layer %u, %s: %s", layer, what, why);
+}
+
+mox_act_kind mox_graph_kind(const mox_graph *g, mox_type type)
+{
+    return g->dims.act_f32 ? MOX_ACT_F32 : mox_format_of(type)->kind;
+}
+
+void mox_act_set_clear(mox_act_set *s)
+{
+    memset(s->have, 0, sizeof s->have);
+}
+
+mox_err mox_graph_acts(mox_graph *g, mox_act_set *set, const float *x, uint32_t n, uint32_t cols,
+                       mox_type type, const mox_acts **out)
+{
+    mox_act_kind k = mox_graph_kind(g, type);
+    if (!set->have[k]) {
+        mox_quantize_args a = {.x = x, .n = n, .x_stride = cols, .y = set->kind[k]};
+        MOX_TRY(g->ops->quantize(g->ops, g->stream, &a));
+        set->have[k] = true;
+    }
+    *out = &set->kind[k];
+    return MOX_OK;
+}
+
+mox_err mox_graph_mat_mul(mox_graph *g, const mox_weight *w, const mox_weight *bias, mox_act_set *set,
+                          const float *x, uint32_t n, float *y)
+{
+    const mox_acts *acts;
+    MOX_TRY(mox_graph_acts(g, set, x, n, w->cols, w->type, &acts));
+    mox_mat_mul_args a = {
+        .w = &w->mat, .x = *acts, .bias = bias ? bias->f32 : NULL, .y = y, .y_stride = w->rows, .n = n};
+    return g->ops->mat_mul(g->ops, g->stream, &a);
+}
+
+mox_err mox_graph_norm(mox_graph *g, const mox_weight *w, const float *x, uint32_t n, float *y)
+{
+    mox_rms_norm_args a = {.x = x, .w = w->f32, .y = y, .n = n, .d = w->cols, .eps = g->m->h.norm_eps};
+    return g->ops->rms_norm(g->ops, g->stream, &a);
+}
+
+/* Rows must extend their sequences by one position each and name tokens that exist. */
+static mox_err check_rows(mox_graph *g, const mox_row *rows, uint32_t n)
+{
+    if (n == 0 || n > g->dims.n_batch) {
+        return MOX_FAIL(MOX_E_ARG, "step: %u rows, from 1 to %u are possible", n, g->dims.n_batch);
+    }
+    memcpy(g->seq_new, g->seq_len, g->dims.n_seq * sizeof *g->seq_new);
+    for (uint32_t i = 0; i < n; i++) {
+        const mox_row *r = &rows[i];
+        if (r->seq >= g->dims.n_seq) {
+            return MOX_FAIL(MOX_E_ARG, "step: sequence %u, the context has %u", r->seq, g->dims.n_seq);
+        }
+        if (r->token >= g->m->h.n_vocab) {
+            return MOX_FAIL(MOX_E_TOKEN, "step: token %u, the vocabulary has %u", r->token, g->m->h.n_vocab);
+        }
+        if (r->pos >= g->dims.n_ctx) {
+            MOX_FAIL(MOX_E_CONTEXT_FULL, "step: position %u of sequence %u, the context has %u", r->pos,
+                     r->seq, g->dims.n_ctx);
+            return mox_err_fix("a larger --ctx (%u now, the model was trained with %u)", g->dims.n_ctx,
+                               g->m->h.n_ctx_train);
+        }
+        if (r->pos != g->seq_new[r->seq]) {
+            return MOX_FAIL(MOX_E_ARG, "step: position %u of sequence %u does not extend its %u", r->pos,
+                            r->seq, g->seq_new[r->seq]);
+        }
+        g->seq_new[r->seq]++;
+    }
+    return MOX_OK;
+}
+
+/* cos and sin of every row's angles, in double, rounded once. */
+static void make_rope(mox_graph *g)
+{
+    uint32_t pairs = g->m->h.n_rot / 2;
+    const float *factors = g->m->rope_freqs ? g->m->rope_freqs->f32 : NULL;
+    for (uint32_t i = 0; i < g->n; i++) {
+        float *row = g->cos_sin + (size_t)i * g->m->h.n_rot;
+        for (uint32_t p = 0; p < pairs; p++) {
+            double angle = g->rows[i].pos * g->m->inv_freq[p];
+            if (factors) {
+                angle /= (double)factors[p];
+            }
+            row[2 * p] = (float)cos(angle);
+            row[2 * p + 1] = (float)sin(angle);
+        }
+    }
+}
+
+static mox_err run_ops(mox_graph *g)
+{
+    mox_embed_args embed = {.w = &g->m->token_embd->mat, .ids = g->ids, .n = g->n, .y = g->x};
+    MOX_TRY(g->ops->embed(g->ops, g->stream, &embed));
+    for (uint32_t i = 0; i < g->m->n_ops; i++) {
+        const mox_layer_op *op = &g->m->ops[i];
+        switch (op->kind) {
+        case MOX_LAYER_ATTENTION:
+            MOX_TRY(mox_graph_attention(g, op));
+            break;
+        case MOX_LAYER_FFN:
+            MOX_TRY(mox_graph_ffn(g, op));
+            break;
+        case MOX_LAYER_MOE:
+            MOX_TRY(mox_graph_moe(g, op));
+            break;
+        }
+    }
+    return MOX_OK;
+}
+
+mox_err mox_graph_step(mox_graph *g, const mox_row *rows, uint32_t n, mox_phase phase)
+{
+    MOX_TRY(check_rows(g, rows, n));
+    uint64_t begin = mox_now_ns();
+    g->rows = rows;
+    g->n = n;
+    g->phase = phase;
+    g->wait_ns = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        g->ids[i] = rows[i].token;
+        g->place[i] = (mox_place){.seq = rows[i].seq, .pos = rows[i].pos};
+    }
+    make_rope(g);
+    MOX_TRY(run_ops(g));
+    memcpy(g->seq_len, g->seq_new, g->dims.n_seq * sizeof *g->seq_len);
+    g->step_no++;
+    g->counters.steps[phase]++;
+    g->counters.tokens[phase] += n;
+    g->counters.wait_ns[phase] += g->wait_ns;
+    g->counters.compute_ns[phase] += mox_now_ns() - begin - g->wait_ns;
+    return MOX_OK;
+}
+
+mox_err mox_graph_logits(mox_graph *g, const uint32_t *idx, uint32_t n, float *out)
+{
+    uint64_t begin = mox_now_ns();
+    const mox_model *m = g->m;
+    size_t d = m->h.d_model;
+    for (uint32_t i = 0; i < n; i++) {
+        memcpy(g->gather + i * d, g->x + idx[i] * d, d * sizeof(float));
+    }
+    MOX_TRY_OP(m->h.n_layers, "output norm", mox_graph_norm(g, m->output_norm, g->gather, n, g->h));
+    mox_act_set_clear(&g->h_acts);
+    MOX_TRY_OP(m->h.n_layers, "output", mox_graph_mat_mul(g, m->output, NULL, &g->h_acts, g->h, n, out));
+    g->counters.compute_ns[g->phase] += mox_now_ns() - begin;
+    return MOX_OK;
+}

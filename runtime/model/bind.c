@@ -1,0 +1,159 @@
+/* Binding tensors: name -> shape check -> weight or slab table. Nothing of the model's size is allocated
+ * before all of these checks have passed.
+ */
+#include "kernels/formats.h"
+#include "runtime/core/bits.h"
+#include "runtime/model/build.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef unsigned long long ull;
+
+const mox_gguf_tensor *mox_find_used(mox_builder *b, const char *name)
+{
+    const mox_gguf_tensor *t = mox_gguf_find(b->g, name);
+    if (t && b->n_used < b->max_used) {
+        b->used[b->n_used++] = t;
+    }
+    return t;
+}
+
+mox_err mox_shape_is(const mox_gguf_tensor *t, uint64_t cols, uint64_t rows, uint64_t depth)
+{
+    if (t->ne[0] != cols || t->ne[1] != rows || t->ne[2] != depth || t->ne[3] != 1) {
+        return MOX_FAIL(MOX_E_TENSOR,
+                        "model: tensor '%.*s' is [%llu, %llu, %llu, %llu], expected [%llu, %llu, %llu]",
+                        (int)t->name.n, t->name.p, (ull)t->ne[0], (ull)t->ne[1], (ull)t->ne[2], (ull)t->ne[3],
+                        (ull)cols, (ull)rows, (ull)depth);
+    }
+    return MOX_OK;
+}
+
+static mox_err cannot_compute(const mox_gguf_tensor *t, uint64_t cols)
+{
+    const mox_type_desc *d = mox_type_info(t->type);
+    return MOX_FAIL(MOX_E_TYPE, "model: tensor '%.*s': rows of %llu in type %s cannot be computed with",
+                    (int)t->name.n, t->name.p, (ull)cols, d ? d->name : "?");
+}
+
+static mox_err bind(mox_builder *b, const mox_weight **out, bool as_f32, uint32_t rows, uint32_t cols,
+                    bool optional, const char *name)
+{
+    const mox_gguf_tensor *t = mox_find_used(b, name);
+    if (!t) {
+        *out = NULL;
+        return optional ? MOX_OK : MOX_FAIL(MOX_E_TENSOR, "model: tensor '%s' is missing", name);
+    }
+    MOX_TRY(mox_shape_is(t, cols, rows, 1));
+    const mox_format *f = mox_format_of(t->type);
+    uint64_t row_bytes = mox_type_row_bytes(t->type, cols);
+    if (!f || row_bytes == 0 || (!as_f32 && mox_mat_bytes((mox_type)t->type, rows, cols) == 0)) {
+        return cannot_compute(t, cols);
+    }
+    assert(b->m->n_weights < b->max_weights);
+    mox_weight *w = &b->m->weights[b->m->n_weights++];
+    *w = (mox_weight){.as_f32 = as_f32,
+                      .type = (mox_type)t->type,
+                      .rows = rows,
+                      .cols = cols,
+                      .file = t->file,
+                      .off = t->off,
+                      .file_bytes = t->bytes};
+    snprintf(w->name, sizeof w->name, "%s", name);
+    *out = w;
+    return MOX_OK;
+}
+
+mox_err mox_bind_mat(mox_builder *b, const mox_weight **out, uint32_t rows, uint32_t cols, bool optional,
+                     const char *fmt, ...)
+{
+    char name[MOX_GGUF_MAX_NAME + 1];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(name, sizeof name, fmt, ap);
+    va_end(ap);
+    return bind(b, out, false, rows, cols, optional, name);
+}
+
+mox_err mox_bind_f32(mox_builder *b, const mox_weight **out, uint32_t rows, uint32_t cols, bool optional,
+                     const char *fmt, ...)
+{
+    char name[MOX_GGUF_MAX_NAME + 1];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(name, sizeof name, fmt, ap);
+    va_end(ap);
+    return bind(b, out, true, rows, cols, optional, name);
+}
+
+static const char *const slab_names[MOX_SLABS] = {"gate", "up", "down"};
+
+/* One tensor [cols, rows, n_experts]: expert e starts at e * (bytes of one). */
+static mox_err bind_merged(mox_builder *b, const mox_gguf_tensor *t, mox_slab_place *first, uint32_t slab,
+                           uint32_t rows, uint32_t cols)
+{
+    uint32_t n = b->m->h.n_experts;
+    MOX_TRY(mox_shape_is(t, cols, rows, n));
+    uint64_t each;
+    uint64_t row_bytes = mox_type_row_bytes(t->type, cols);
+    if (row_bytes == 0) {
+        return cannot_compute(t, cols);
+    }
+    if (!mox_mul_u64(row_bytes, rows, &each) || each > t->bytes / n) {
+        return MOX_FAIL(MOX_E_TENSOR, "model: tensor '%.*s' has %llu bytes, too few for %u experts",
+                        (int)t->name.n, t->name.p, (ull)t->bytes, n);
+    }
+    for (uint32_t e = 0; e < n; e++) {
+        first[(size_t)e * MOX_SLABS + slab] = (mox_slab_place){.file = t->file, .off = t->off + e * each};
+    }
+    return MOX_OK;
+}
+
+/* Files of before April 2024: blk.N.ffn_gate.E.weight. The experts of a layer must share a type: a slot has
+ * one layout. */
+static mox_err bind_single(mox_builder *b, uint32_t layer, mox_slab_place *first, uint32_t slab,
+                           uint32_t rows, uint32_t cols, mox_type *type)
+{
+    for (uint32_t e = 0; e < b->m->h.n_experts; e++) {
+        char name[MOX_GGUF_MAX_NAME + 1];
+        snprintf(name, sizeof name, "blk.%u.ffn_%s.%u.weight", layer, slab_names[slab], e);
+        const mox_gguf_tensor *t = mox_find_used(b, name);
+        if (!t) {
+            return MOX_FAIL(MOX_E_TENSOR, "model: tensor '%s' is missing, and so is 'blk.%u.ffn_%s_exps'",
+                            name, layer, slab_names[slab]);
+        }
+        MOX_TRY(mox_shape_is(t, cols, rows, 1));
+        if (e == 0) {
+            *type = (mox_type)t->type;
+        }
+        if (t->type != (uint32_t)*type) {
+            return MOX_FAIL(MOX_E_TENSOR, "model: tensor '%s' is %s, expert 0 of the layer is %s", name,
+                            mox_type_info(t->type)->name, mox_type_info(*type)->name);
+        }
+        first[(size_t)e * MOX_SLABS + slab] = (mox_slab_place){.file = t->file, .off = t->off};
+    }
+    return MOX_OK;
+}
+
+mox_err mox_bind_experts(mox_builder *b, uint32_t layer, uint32_t moe_layer, uint32_t d_model, uint32_t d_ff)
+{
+    mox_slab_place *first = &b->m->slabs[(size_t)moe_layer * b->m->h.n_experts * MOX_SLABS];
+    mox_type types[MOX_SLABS];
+    for (uint32_t s = 0; s < MOX_SLABS; s++) {
+        uint32_t rows = s == MOX_SLAB_DOWN ? d_model : d_ff;
+        uint32_t cols = s == MOX_SLAB_DOWN ? d_ff : d_model;
+        char name[MOX_GGUF_MAX_NAME + 1];
+        snprintf(name, sizeof name, "blk.%u.ffn_%s_exps.weight", layer, slab_names[s]);
+        const mox_gguf_tensor *t = mox_find_used(b, name);
+        if (t) {
+            types[s] = (mox_type)t->type;
+            MOX_TRY(bind_merged(b, t, first, s, rows, cols));
+        } else {
+            MOX_TRY(bind_single(b, layer, first, s, rows, cols, &types[s]));
+        }
+    }
+    return mox_expert_layout_init(&b->m->layouts[moe_layer], types, d_model, d_ff);
+}

@@ -1,0 +1,358 @@
+/* Opening a model: header -> model -> plan -> arenas -> threads -> dense weights -> experts -> ready.
+ *
+ * The plan is made from headers by the code that later allocates, so `mox_plan_model` is the first half of
+ * `mox_open` and nothing else. After mox_open returns nothing is allocated by any thread.
+ */
+#include "runtime/context.h"
+#include "runtime/core/bits.h"
+#include "runtime/core/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum {
+    DEFAULT_CTX = 4096,
+    DEFAULT_BATCH = 512,
+    MAX_CTX = 1 << 24,
+    MAX_BATCH = 1 << 16,
+    MAX_SEQ = 1 << 15, /* a trace has 16 bits for it */
+    MAX_THREADS = 256,
+    TRACE_BUFFER_BYTES = 256 << 10,
+    PROGRESS_NS = 100000000,
+};
+
+void mox_cfg_defaults(mox_cfg *cfg)
+{
+    *cfg = (mox_cfg){.ram = {.kind = MOX_BUDGET_AUTO},
+                     .n_seq = 1,
+                     .n_batch = DEFAULT_BATCH,
+                     .kv = MOX_KV_F16,
+                     .io = MOX_IO_AUTO,
+                     .verify = MOX_VERIFY_SAMPLE,
+                     .policy = "auto",
+                     .look_ahead = true,
+                     .isa = -1,
+                     .log = {.level = MOX_LOG_INFO}};
+}
+
+static void report(mox_ctx *ctx, const char *stage, uint64_t done, uint64_t total)
+{
+    uint64_t now = mox_now_ns();
+    bool edge = done == 0 || done >= total;
+    if (ctx->cfg.progress && (edge || now - ctx->last_progress_ns >= PROGRESS_NS)) {
+        ctx->last_progress_ns = now;
+        ctx->cfg.progress(ctx->cfg.progress_ctx, stage, done, total);
+    }
+}
+
+static void report_dense(void *ctx, uint64_t done, uint64_t total)
+{
+    report(ctx, "dense", done, total);
+}
+
+static void report_experts(void *ctx, uint64_t done, uint64_t total)
+{
+    report(ctx, "experts", done, total);
+}
+
+/* Counts that come from the user: bounded, and filled in where left open. */
+static mox_err resolve_dims(mox_ctx *ctx)
+{
+    const mox_cfg *c = &ctx->cfg;
+    const mox_hparams *h = &ctx->model->h;
+    mox_dims *d = &ctx->dims;
+    d->n_ctx = c->n_ctx ? c->n_ctx : h->n_ctx_train < DEFAULT_CTX ? h->n_ctx_train : DEFAULT_CTX;
+    d->n_seq = c->n_seq ? c->n_seq : 1;
+    d->n_threads = c->n_threads ? c->n_threads : mox_topo_cores(ctx->topo);
+    if (d->n_ctx > MAX_CTX || d->n_seq > MAX_SEQ || d->n_threads > MAX_THREADS || c->n_batch > MAX_BATCH) {
+        return MOX_FAIL(MOX_E_ARG,
+                        "open: context %u, sequences %u, threads %u, batch %u: at most %u, %u, %u, %u",
+                        d->n_ctx, d->n_seq, d->n_threads, c->n_batch, (unsigned)MAX_CTX, (unsigned)MAX_SEQ,
+                        (unsigned)MAX_THREADS, (unsigned)MAX_BATCH);
+    }
+    uint64_t positions = (uint64_t)d->n_ctx * d->n_seq;
+    uint32_t batch = c->n_batch ? c->n_batch : DEFAULT_BATCH;
+    d->n_batch = batch < positions ? batch : (uint32_t)positions;
+    d->kv = c->kv;
+    d->act_f32 = c->act_f32;
+    d->look_ahead = c->look_ahead;
+    if ((unsigned)c->kv >= MOX_KV_TYPES || mox_kv_row_bytes(c->kv, h->head_dim) == 0) {
+        return MOX_FAIL(MOX_E_ARG, "open: a KV cache of type %s cannot hold heads of length %u",
+                        (unsigned)c->kv < MOX_KV_TYPES ? mox_kv_type_name(c->kv) : "?", h->head_dim);
+    }
+    if (d->n_ctx > h->n_ctx_train) {
+        mox_log_line(&c->log, MOX_LOG_WARN, "open: context %u, the model was trained with %u", d->n_ctx,
+                     h->n_ctx_train);
+    }
+    return MOX_OK;
+}
+
+static mox_err read_header(mox_ctx *ctx)
+{
+    if (!ctx->cfg.model) {
+        return MOX_FAIL(MOX_E_ARG, "open: no model given");
+    }
+    report(ctx, "header", 0, 1);
+    mox_gguf *g = NULL;
+    MOX_TRY(mox_gguf_open(&g, ctx->cfg.model));
+    mox_err err = mox_model_create(&ctx->model, g, &ctx->cfg.log);
+    if (err == MOX_OK && mox_gguf_has(g, "tokenizer.ggml.model")) {
+        err = mox_tokenizer_create(&ctx->tokenizer, g);
+    }
+    mox_gguf_close(&g);
+    return err;
+}
+
+/* Everything up to the plan. */
+static mox_err prepare(mox_ctx *ctx)
+{
+    const mox_policy_ops *policy = mox_policy_by_name(ctx->cfg.policy ? ctx->cfg.policy : "auto");
+    if (!policy || policy->needs_future) {
+        return MOX_FAIL(MOX_E_ARG, "open: '%s' is not a policy that can run", ctx->cfg.policy);
+    }
+    MOX_TRY(read_header(ctx));
+    MOX_TRY(mox_topo_create(&ctx->topo));
+    MOX_TRY(resolve_dims(ctx));
+    uint64_t metadata = sizeof *ctx + mox_model_bytes(ctx->model);
+    if (ctx->tokenizer) {
+        ctx->text_bytes = mox_detok_max(ctx->tokenizer);
+        metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
+    }
+    mox_plan_in in = {
+        .m = ctx->model, .dims = &ctx->dims, .cfg = &ctx->cfg, .policy = policy, .metadata_bytes = metadata};
+    MOX_TRY(mox_plan_make(&in, &ctx->plan, &ctx->place));
+    report(ctx, "header", 1, 1);
+    return MOX_OK;
+}
+
+/* One line of the plan becomes memory: mapped, bound to the workers' node, and touched now, so that a machine
+ * without it says so here and not in the middle of an answer. */
+static mox_err map_line(mox_ctx *ctx, mox_arena *a, uint64_t bytes)
+{
+    if (ctx->cfg.dry_run) {
+        return mox_arena_map(a, bytes, MOX_ARENA_RESERVE);
+    }
+    MOX_TRY(mox_arena_map(a, bytes, MOX_ARENA_HUGE));
+    mox_topo_bind_memory(ctx->topo, a->base, bytes);
+    return MOX_OK;
+}
+
+static void touch(mox_arena *a)
+{
+    for (size_t at = 0; at < a->bytes; at += 4096) {
+        ((volatile uint8_t *)a->base)[at] = 0;
+    }
+}
+
+static mox_err allocate(mox_ctx *ctx)
+{
+    const mox_plan *p = &ctx->plan;
+    MOX_TRY(map_line(ctx, &ctx->dense, p->dense_bytes));
+    MOX_TRY(map_line(ctx, &ctx->kv, p->kv_bytes));
+    MOX_TRY(map_line(ctx, &ctx->buffers, p->buffer_bytes));
+    MOX_TRY(map_line(ctx, &ctx->store_arena, ctx->place.store_bytes));
+    mox_graph *g = &ctx->graph;
+    *g = (mox_graph){.m = ctx->model, .dims = ctx->dims, .kept = ctx->plan.kept};
+    if (ctx->cfg.dry_run) {
+        return MOX_OK;
+    }
+    if (ctx->text_bytes && !(ctx->text = malloc(ctx->text_bytes))) {
+        return MOX_FAIL(MOX_E_NO_MEMORY, "open: %zu bytes for a token's text", ctx->text_bytes);
+    }
+    touch(&ctx->kv);
+    touch(&ctx->buffers);
+    mox_model_take_dense(ctx->model, &ctx->dense);
+    mox_graph_take_buffers(g, &ctx->buffers);
+    mox_graph_take_kv(g, &ctx->kv);
+    return MOX_OK;
+}
+
+static mox_err start_device(mox_ctx *ctx)
+{
+    sched_getaffinity(0, sizeof ctx->cpus, &ctx->cpus);
+    mox_topo_set_workers(ctx->topo, ctx->dims.n_threads);
+    mox_pool_cfg pool = {
+        .n_workers = ctx->dims.n_threads, .bind = mox_topo_bind_worker, .bind_ctx = ctx->topo, .spin_us = 50};
+    MOX_TRY(mox_pool_create(&ctx->pool, &pool));
+    MOX_TRY(mox_dev_cpu_create(&ctx->dev));
+    MOX_TRY(ctx->dev->ops->stream_create(ctx->dev, &ctx->graph.stream));
+    mox_isa isa = ctx->cfg.isa < 0 ? mox_isa_best() : (mox_isa)ctx->cfg.isa;
+    MOX_TRY(mox_ops_cpu_create(&ctx->ops, ctx->pool, isa));
+    ctx->graph.ops = ctx->ops;
+    return MOX_OK;
+}
+
+/* The I/O thread inherits the pin of the thread that starts it; it must run wherever there is room. */
+static void unpin_io(void *arg)
+{
+    mox_ctx *ctx = arg;
+    sched_setaffinity(0, sizeof ctx->cpus, &ctx->cpus);
+}
+
+static mox_err start_store(mox_ctx *ctx)
+{
+    if (!ctx->model->n_moe_layers) {
+        return MOX_OK;
+    }
+    mox_store_cfg *s = &ctx->place.store;
+    s->layers = ctx->place.layers;
+    s->log = &ctx->cfg.log;
+    s->bind_io = unpin_io;
+    s->bind_ctx = ctx;
+    s->io_override = ctx->cfg.io_override;
+    s->io_override_ctx = ctx->cfg.io_override_ctx;
+    s->reserve_only = ctx->cfg.dry_run;
+    if (!ctx->cfg.dry_run && mlock2(ctx->store_arena.base, ctx->store_arena.bytes, MLOCK_ONFAULT) != 0) {
+        mox_log_line(&ctx->cfg.log, MOX_LOG_INFO, "open: expert memory is not locked (%s)",
+                     errno == ENOMEM || errno == EPERM ? "RLIMIT_MEMLOCK" : "refused");
+    }
+    MOX_TRY(mox_store_create(&ctx->store, s, &ctx->store_arena));
+    ctx->graph.store = ctx->store;
+    if (ctx->cfg.dry_run) {
+        return MOX_OK;
+    }
+    return mox_store_fill(ctx->store, NULL, report_experts, ctx);
+}
+
+static mox_err start_trace(mox_ctx *ctx)
+{
+    if (!ctx->cfg.record) {
+        return MOX_OK;
+    }
+    mox_trace_header h = {.magic = {'M', 'O', 'X', 'T'},
+                          .version = 1,
+                          .n_layers = ctx->model->n_moe_layers,
+                          .n_experts = ctx->model->h.n_experts,
+                          .top_k = ctx->model->h.top_k,
+                          .model_id = ctx->model->id};
+    return mox_trace_create(&ctx->graph.trace, ctx->cfg.record, &h, TRACE_BUFFER_BYTES);
+}
+
+static mox_err bring_up(mox_ctx *ctx)
+{
+    MOX_TRY(prepare(ctx));
+    MOX_TRY(allocate(ctx));
+    if (ctx->cfg.dry_run) {
+        snprintf(ctx->device, sizeof ctx->device, "cpu, dry run");
+        return start_store(ctx);
+    }
+    MOX_TRY(start_device(ctx));
+    snprintf(ctx->device, sizeof ctx->device, "%s, %u thread%s", ctx->ops->name, ctx->dims.n_threads,
+             ctx->dims.n_threads == 1 ? "" : "s");
+    MOX_TRY(mox_model_load_dense(ctx->model, ctx->pool, ctx->graph.staging, ctx->graph.staging_bytes,
+                                 report_dense, ctx));
+    MOX_TRY(start_store(ctx));
+    return start_trace(ctx);
+}
+
+mox_err mox_open(mox_ctx **out, const mox_cfg *cfg)
+{
+    mox_ctx *ctx = aligned_alloc(64, mox_round_up(sizeof *ctx, 64));
+    if (!ctx) {
+        return MOX_FAIL(MOX_E_NO_MEMORY, "open: %zu bytes for the context", sizeof *ctx);
+    }
+    memset(ctx, 0, sizeof *ctx);
+    ctx->cfg = *cfg;
+    mox_hash128_init(&ctx->hash);
+    mox_err err = bring_up(ctx);
+    if (err != MOX_OK) {
+        /* closing may fail in ways of its own; the first failure is the answer */
+        mox_err_info first = *mox_err_last();
+        mox_close(&ctx);
+        return mox_err_restore(&first);
+    }
+    *out = ctx;
+    return MOX_OK;
+}
+
+void mox_close(mox_ctx **pctx)
+{
+    mox_ctx *ctx = *pctx;
+    if (!ctx) {
+        return;
+    }
+    if (ctx->graph.trace) {
+        mox_err err = mox_trace_close(&ctx->graph.trace);
+        if (err != MOX_OK) {
+            mox_log_line(&ctx->cfg.log, MOX_LOG_ERROR, "trace: %s", mox_err_last()->msg);
+        }
+    }
+    if (ctx->store) {
+        mox_store_destroy(&ctx->store);
+    }
+    if (ctx->ops) {
+        mox_ops_destroy(&ctx->ops);
+    }
+    if (ctx->graph.stream) {
+        ctx->dev->ops->stream_destroy(ctx->dev, &ctx->graph.stream);
+    }
+    if (ctx->dev) {
+        mox_dev_destroy(&ctx->dev);
+    }
+    if (ctx->pool) {
+        mox_pool_destroy(&ctx->pool);
+    }
+    if (ctx->topo) {
+        mox_topo_destroy(&ctx->topo);
+    }
+    mox_arena_unmap(&ctx->store_arena);
+    mox_arena_unmap(&ctx->buffers);
+    mox_arena_unmap(&ctx->kv);
+    mox_arena_unmap(&ctx->dense);
+    free(ctx->text);
+    if (ctx->tokenizer) {
+        mox_tokenizer_destroy(&ctx->tokenizer);
+    }
+    mox_model_destroy(&ctx->model);
+    free(ctx);
+    *pctx = NULL;
+}
+
+mox_err mox_plan_model(mox_plan *out, const mox_cfg *cfg)
+{
+    mox_ctx *ctx = aligned_alloc(64, mox_round_up(sizeof *ctx, 64));
+    if (!ctx) {
+        return MOX_FAIL(MOX_E_NO_MEMORY, "plan: %zu bytes for the context", sizeof *ctx);
+    }
+    memset(ctx, 0, sizeof *ctx);
+    ctx->cfg = *cfg;
+    mox_err err = prepare(ctx);
+    if (err == MOX_OK) {
+        *out = ctx->plan;
+    }
+    mox_err_info first = *mox_err_last();
+    mox_close(&ctx);
+    return err == MOX_OK ? MOX_OK : mox_err_restore(&first);
+}
+
+const mox_plan *mox_get_plan(const mox_ctx *ctx)
+{
+    return &ctx->plan;
+}
+
+uint64_t mox_actual_bytes(const mox_ctx *ctx)
+{
+    uint64_t metadata = sizeof *ctx + mox_model_bytes(ctx->model);
+    if (ctx->tokenizer) {
+        metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
+    }
+    return metadata + ctx->dense.bytes + ctx->kv.bytes + ctx->buffers.bytes + ctx->store_arena.bytes;
+}
+
+const mox_tokenizer *mox_get_tokenizer(const mox_ctx *ctx)
+{
+    return ctx->tokenizer;
+}
+
+const char *mox_get_device(const mox_ctx *ctx)
+{
+    return ctx->device;
+}
+
+const char *mox_get_io(const mox_ctx *ctx)
+{
+    return ctx->store ? mox_store_io_name(ctx->store) : "none";
+}

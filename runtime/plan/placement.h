@@ -1,0 +1,35 @@
+/* Private face of the planner: budget and model -> plan, and the store's configuration that carries it out.
+ *
+ * Counting and taking use the same functions (mox_graph_take_*, mox_model_take_dense, mox_store_create) on
+ * planning arenas and on real ones.
+ */
+#ifndef MOX_RUNTIME_PLACEMENT_H
+#define MOX_RUNTIME_PLACEMENT_H
+
+#include "offload/store.h"
+#include "runtime/graph/graph.h"
+#include "runtime/model/model.h"
+#include "runtime/plan/plan.h"
+
+typedef struct mox_placement {
+    mox_store_cfg store; /* without log, callbacks and the tests' seam */
+    mox_store_layer layers[MOX_PLAN_MAX_LAYERS];
+    size_t store_bytes; /* of its arena */
+} mox_placement;
+
+typedef struct mox_plan_in {
+    mox_model *m;
+    const mox_dims *dims;
+    const mox_cfg *cfg;
+    const mox_policy_ops *policy;
+    uint64_t metadata_bytes;
+} mox_plan_in;
+
+/* mox_plan_make: fill *plan and *place. Errors  MOX_E_NO_FIT with the floor and what would lower it. */
+MOX_NODISCARD mox_err mox_plan_make(const mox_plan_in *in, mox_plan *plan, mox_placement *place);
+
+/* What the machine has, with cgroups (v1 and v2) taken into account; UINT64_MAX where it cannot be told. */
+uint64_t mox_host_available_bytes(void); /* min(MemAvailable, headroom of every cgroup above us) */
+uint64_t mox_host_total_bytes(void);     /* min(MemTotal, limit of every cgroup above us) */
+
+#endif

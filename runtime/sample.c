@@ -1,0 +1,169 @@
+/* Sampling. Candidates are ordered only as far as a filter needs it: a heap gives them best first, so top-p
+ * over a vocabulary of 150,000 looks at the few hundred that carry the probability.
+ */
+#include "runtime/sample.h"
+
+#include <math.h>
+
+static uint64_t splitmix64(uint64_t *x)
+{
+    uint64_t z = *x += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static uint64_t rotl(uint64_t v, unsigned k)
+{
+    return v << k | v >> (64 - k);
+}
+
+/* xoshiro256**: the top 53 bits as a number in [0, 1). */
+static double draw(mox_sampler *s)
+{
+    uint64_t *t = s->state;
+    uint64_t result = rotl(t[1] * 5, 7) * 9, shifted = t[1] << 17;
+    t[2] ^= t[0];
+    t[3] ^= t[1];
+    t[1] ^= t[2];
+    t[0] ^= t[3];
+    t[2] ^= shifted;
+    t[3] = rotl(t[3], 45);
+    return (double)(result >> 11) * 0x1p-53;
+}
+
+mox_err mox_sampler_init(mox_sampler *s, const mox_sampling *cfg, mox_candidate *work)
+{
+    if (!(cfg->temp >= 0.0f) || isinf(cfg->temp) || !(cfg->top_p > 0.0f && cfg->top_p <= 1.0f) ||
+        !(cfg->min_p >= 0.0f && cfg->min_p <= 1.0f)) {
+        return MOX_FAIL(MOX_E_ARG,
+                        "sampling: temperature %g, top-p %g, min-p %g: must be >= 0, in (0, 1], "
+                        "in [0, 1]",
+                        (double)cfg->temp, (double)cfg->top_p, (double)cfg->min_p);
+    }
+    *s = (mox_sampler){.cfg = *cfg, .work = work};
+    uint64_t seed = cfg->seed;
+    for (int i = 0; i < 4; i++) {
+        s->state[i] = splitmix64(&seed);
+    }
+    return MOX_OK;
+}
+
+static uint32_t greedy(const float *logits, uint32_t n)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < n; i++) {
+        best = logits[i] > logits[best] ? i : best;
+    }
+    return best;
+}
+
+static bool better(const mox_candidate *a, const mox_candidate *b)
+{
+    return a->logit > b->logit || (a->logit == b->logit && a->id < b->id);
+}
+
+static void sift_down(mox_candidate *h, uint32_t i, uint32_t n)
+{
+    for (;;) {
+        uint32_t best = i, l = 2 * i + 1, r = l + 1;
+        best = l < n && better(&h[l], &h[best]) ? l : best;
+        best = r < n && better(&h[r], &h[best]) ? r : best;
+        if (best == i) {
+            return;
+        }
+        mox_candidate t = h[i];
+        h[i] = h[best];
+        h[best] = t;
+        i = best;
+    }
+}
+
+static void make_heap(mox_candidate *h, uint32_t n)
+{
+    for (uint32_t i = n / 2; i-- > 0;) {
+        sift_down(h, i, n);
+    }
+}
+
+/* Move the best of the heap h[0..*n) behind it; repeated, this leaves the best at the highest index. */
+static mox_candidate *pop(mox_candidate *h, uint32_t *n)
+{
+    uint32_t last = --*n;
+    mox_candidate t = h[0];
+    h[0] = h[last];
+    h[last] = t;
+    sift_down(h, 0, last);
+    return &h[last];
+}
+
+/* Probabilities up to a factor (the best has 1), and their sum over the candidates. */
+static double weigh(mox_candidate *c, uint32_t n, double top, double temp)
+{
+    double sum = 0.0;
+    for (uint32_t i = n; i-- > 0;) {
+        c[i].p = exp(((double)c[i].logit - top) / temp);
+        sum += c[i].p;
+    }
+    return sum;
+}
+
+/* Top-k and top-p: the survivors are work[n - *count .. n), best last where a filter had to order them. */
+static mox_candidate *filter(mox_sampler *s, uint32_t n, uint32_t *count)
+{
+    mox_candidate *c = s->work;
+    uint32_t k = s->cfg.top_k && s->cfg.top_k < n ? s->cfg.top_k : n;
+    double top = c[0].logit;
+    for (uint32_t i = 1; i < n; i++) {
+        top = c[i].logit > top ? c[i].logit : top;
+    }
+    uint32_t heap = n;
+    if (k < n) {
+        make_heap(c, n);
+        while (heap > n - k) {
+            pop(c, &heap);
+        }
+    }
+    double sum = weigh(c + n - k, k, top, s->cfg.temp);
+    *count = k;
+    if (s->cfg.top_p < 1.0f) {
+        double mass = 0.0;
+        if (k == n) {
+            make_heap(c, n);
+        }
+        /* the least set of best candidates that holds top_p of the mass */
+        for (*count = 0; *count < k && mass < (double)s->cfg.top_p * sum; ++*count) {
+            mass += k == n ? pop(c, &heap)->p : c[n - 1 - *count].p;
+        }
+    }
+    return c + n - *count;
+}
+
+uint32_t mox_sample(mox_sampler *s, const float *logits, uint32_t n_vocab)
+{
+    if (s->cfg.temp == 0.0f) {
+        return greedy(logits, n_vocab);
+    }
+    for (uint32_t i = 0; i < n_vocab; i++) {
+        s->work[i] = (mox_candidate){.logit = logits[i], .id = i};
+    }
+    uint32_t n;
+    mox_candidate *c = filter(s, n_vocab, &n);
+    /* min-p compares with the best, whose p is 1 */
+    double least = s->cfg.min_p, sum = 0.0;
+    for (uint32_t i = n; i-- > 0;) {
+        sum += c[i].p >= least ? c[i].p : 0.0;
+    }
+    double u = draw(s) * sum;
+    uint32_t chosen = c[n - 1].id;
+    for (uint32_t i = n; i-- > 0;) {
+        if (c[i].p >= least) {
+            chosen = c[i].id;
+            u -= c[i].p;
+            if (u < 0.0) {
+                break;
+            }
+        }
+    }
+    return chosen;
+}
