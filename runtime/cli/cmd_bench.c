@@ -264,7 +264,8 @@ static mox_err bench_tokens(bench *b)
     char *text = NULL;
     size_t n = 0;
     uint32_t got = 0;
-    const mox_tokenizer *t = mox_get_tokenizer(b->ctx);
+    const mox_tokenizer *t = NULL;
+    MOX_TRY(mox_cli_tokenizer(b->ctx, &t));
     MOX_TRY(mox_cli_read_all(b->o->text, &text, &n));
     uint32_t *all = malloc((n + 8) * sizeof *all);
     void *work = malloc(mox_tokenizer_work_bytes(n));

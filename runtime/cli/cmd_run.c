@@ -76,7 +76,8 @@ static mox_err run_prepare(run_state *r, mox_opts *o, uint32_t n_ctx)
 
 static mox_err run_tokenize(run_state *r, const mox_ctx *ctx)
 {
-    const mox_tokenizer *t = mox_get_tokenizer(ctx);
+    const mox_tokenizer *t = NULL;
+    MOX_TRY(mox_cli_tokenizer(ctx, &t));
     const char *prompt = r->o->prompt;
     uint32_t n_ctx = mox_get_plan(ctx)->n_ctx;
     bool bos = !r->o->no_bos && mox_tokenizer_ids(t)->add_bos;
@@ -182,6 +183,7 @@ static mox_err run_model(run_state *r, mox_ctx *ctx, double load_s)
 static mox_err run_dry(mox_opts *o, const mox_plan *plan)
 {
     mox_ctx *ctx = NULL;
+    o->cfg.log = (mox_log){.fn = mox_ui_log, .level = MOX_LOG_WARN};
     MOX_TRY(mox_open(&ctx, &o->cfg));
     char a[24];
     mox_ui_line("dry run: %s of address space reserved, nothing read", mox_human(mox_actual_bytes(ctx), a));

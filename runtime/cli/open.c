@@ -21,7 +21,7 @@ void mox_cli_model(mox_opts *o)
 
 mox_err mox_cli_plan(mox_opts *o, mox_plan *plan)
 {
-    o->cfg.log = (mox_log){.fn = mox_ui_log, .level = MOX_LOG_WARN};
+    o->cfg.log = (mox_log){0}; /* what it would say is said again, and by then acted on, by mox_open */
     MOX_TRY(mox_plan_model(plan, &o->cfg));
     mox_report_plan(plan);
     return MOX_OK;
@@ -48,6 +48,14 @@ mox_err mox_cli_open(mox_opts *o, mox_ctx **ctx, double *load_s)
         *load_s = seconds;
     }
     return err;
+}
+
+mox_err mox_cli_tokenizer(const mox_ctx *ctx, const mox_tokenizer **out)
+{
+    *out = mox_get_tokenizer(ctx);
+    return *out != NULL
+               ? MOX_OK
+               : MOX_FAIL(MOX_E_TOKENIZER, "the model file has no tokenizer: it takes ids, not text");
 }
 
 mox_err mox_cli_vocab(const char *model, uint32_t *n_vocab)

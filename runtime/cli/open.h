@@ -13,6 +13,8 @@ MOX_NODISCARD mox_err mox_cli_plan(mox_opts *o, mox_plan *plan);
 /* mox_cli_open: opens o->cfg; prints progress and "ready". load_s may be NULL. */
 MOX_NODISCARD mox_err mox_cli_open(mox_opts *o, mox_ctx **ctx, double *load_s);
 
+/* mox_cli_tokenizer: Errors MOX_E_TOKENIZER: the file has none. */
+MOX_NODISCARD mox_err mox_cli_tokenizer(const mox_ctx *ctx, const mox_tokenizer **out);
 /* mox_cli_vocab: columns of a row of logits, from the header. */
 MOX_NODISCARD mox_err mox_cli_vocab(const char *model, uint32_t *n_vocab);
 

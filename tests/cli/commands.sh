@@ -52,7 +52,7 @@ is_json
 same schema "$(json schema)" moxie.plan/1
 same "the floor is the plan" "$(json plan.total_bytes)" "$(json plan.floor_bytes)"
 same "open reserves what the plan says" "$(json actual_bytes)" \
-    "$(($(json plan.total_bytes) - $(json plan.process_bytes) - $(json plan.metadata_bytes)))"
+    "$(($(json plan.total_bytes) - $(json plan.process_bytes)))"
 
 run info "$DEMO"
 exits 0
