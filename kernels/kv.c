@@ -1,7 +1,8 @@
 /* The key/value cache: row sizes, names, and appending the rows of a step.
  *
  * A stored vector is an array of f16 or f32, or for q8_0 head_dim codes followed by one f16 scale per 32 of
- * them: codes in one piece, so that no SIMD load straddles a scale. */
+ * them: codes in one piece, so that no SIMD load straddles a scale. The codes are made with the exact scale
+ * (the rule for 32 of act.h); what is stored is its f16 rounding, and the value of a code is code * that. */
 #include "kernels/vec.h"
 
 #include <stdatomic.h>
