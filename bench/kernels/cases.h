@@ -1,0 +1,35 @@
+/* One measured line of bench/kernels. */
+#ifndef MOX_BENCH_CASES_H
+#define MOX_BENCH_CASES_H
+
+#include "kernels/mat.h"
+#include "kernels/ops.h"
+
+typedef enum bench_place { BENCH_L2, BENCH_DRAM } bench_place;
+
+typedef struct bench_setup {
+    uint8_t *buffer; /* weights, 64-byte aligned */
+    size_t buffer_bytes;
+    uint32_t cols;
+    uint64_t min_ns; /* per case */
+} bench_setup;
+
+typedef struct bench_line {
+    const char *type, *isa, *op; /* op: "mat_mul", "expert", "repack" */
+    bench_place place;
+    uint32_t threads, n; /* rows of activations */
+    uint32_t rows, cols;
+    double gb_s, gweights_s, gops; /* weights' bytes and weights per second; 2 x products per second */
+    bool equal;                    /* to the twin, or for repack: unpacking gives the source back */
+} bench_line;
+
+/* y = W x for `n` rows of activations; equality on sampled groups. False: the buffer is too small. */
+bool bench_mat_mul(const bench_setup *s, mox_type type, mox_isa isa, bench_place place, mox_pool *pool,
+                   uint32_t n, bench_line *out);
+/* An expert of Mixtral's shape through its sliced slot, another slot each time. */
+bool bench_expert(const bench_setup *s, mox_type type, mox_isa isa, mox_pool *pool, uint32_t n,
+                  bench_line *out);
+/* File order to the compute layout, one thread, both sides in DRAM. */
+bool bench_repack(const bench_setup *s, mox_type type, bench_line *out);
+
+#endif

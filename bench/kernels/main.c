@@ -1,0 +1,244 @@
+/* moxie-bench-kernels: kernel x instruction set x shape against ceilings measured in the same process.
+ *
+ * Reading memory is the limit of a decode, multiplying that of a prefill; both are measured first, then every
+ * line says how much of each it reached, and whether its results were the twin's. --json for machines.
+ */
+#include "bench/kernels/cases.h"
+#include "bench/kernels/ceilings.h"
+#include "profiler/report/json.h"
+#include "runtime/core/arena.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_SIZES = 2 };
+
+typedef struct options {
+    size_t mib;
+    uint32_t cols, threads;
+    uint64_t min_ms;
+    const char *type, *isa;
+    bool json;
+} options;
+
+typedef struct ceilings {
+    uint32_t threads;
+    double read, integer[MOX_ISA_COUNT];
+} ceilings;
+
+static const mox_type all_types[] = {
+    MOX_TYPE_F32,  MOX_TYPE_F16,    MOX_TYPE_BF16,   MOX_TYPE_Q8_0,  MOX_TYPE_Q4_0, MOX_TYPE_Q4_1,
+    MOX_TYPE_Q5_0, MOX_TYPE_Q5_1,   MOX_TYPE_Q2_K,   MOX_TYPE_Q3_K,  MOX_TYPE_Q4_K, MOX_TYPE_Q5_K,
+    MOX_TYPE_Q6_K, MOX_TYPE_IQ4_NL, MOX_TYPE_IQ4_XS, MOX_TYPE_MXFP4,
+};
+
+static const char usage[] =
+    "moxie-bench-kernels: matrix kernels against the machine's ceilings\n"
+    "  --mib N       weights in memory for the DRAM cases and the read ceiling (default 2048)\n"
+    "  --cols N      columns of the matrices (default 4096)\n"
+    "  --threads N   highest thread count; 1 and N are measured (default 2)\n"
+    "  --min-ms N    least time per case (default 200)\n"
+    "  --type NAME   one tensor type only\n"
+    "  --isa NAME    one instruction set only: scalar avx2 avx512\n"
+    "  --json        one JSON document\n";
+
+static bool parse(int argc, char **argv, options *o)
+{
+    static const struct option table[] = {{"mib", required_argument, NULL, 'm'},
+                                          {"cols", required_argument, NULL, 'c'},
+                                          {"threads", required_argument, NULL, 't'},
+                                          {"min-ms", required_argument, NULL, 's'},
+                                          {"type", required_argument, NULL, 'y'},
+                                          {"isa", required_argument, NULL, 'i'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    *o = (options){.mib = 2048, .cols = 4096, .threads = 2, .min_ms = 200};
+    for (int c = 0; (c = getopt_long(argc, argv, "", table, NULL)) != -1;) {
+        switch (c) {
+        case 'm':
+            o->mib = strtoul(optarg, NULL, 10);
+            break;
+        case 'c':
+            o->cols = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
+        case 't':
+            o->threads = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
+        case 's':
+            o->min_ms = strtoul(optarg, NULL, 10);
+            break;
+        case 'y':
+            o->type = optarg;
+            break;
+        case 'i':
+            o->isa = optarg;
+            break;
+        case 'j':
+            o->json = true;
+            break;
+        default:
+            return false;
+        }
+    }
+    return optind == argc && o->mib >= 8 && o->mib < (1 << 20) && o->cols >= 256 && o->cols % 256 == 0 &&
+           o->threads >= 1 && o->threads <= 256;
+}
+
+static ceilings measure(mox_pool *pool, const bench_setup *s)
+{
+    ceilings c = {.threads = mox_pool_workers(pool),
+                  .read = bench_read_ceiling(pool, s->buffer, s->buffer_bytes)};
+    for (mox_isa i = 0; i < MOX_ISA_COUNT; i++) {
+        c.integer[i] = mox_isa_present(i) ? bench_int_ceiling(pool, i) : 0;
+    }
+    return c;
+}
+
+static void print_ceilings(const ceilings *c, mox_json *j)
+{
+    if (j == NULL) {
+        printf("ceilings, %u thread(s): read %.1f GB/s; integer products x 2, G/s:", c->threads, c->read);
+        for (mox_isa i = 0; i < MOX_ISA_COUNT; i++) {
+            printf(" %s %.0f", mox_isa_name(i), c->integer[i]);
+        }
+        printf("\n");
+        return;
+    }
+    mox_json_object(j, NULL);
+    mox_json_u64(j, "threads", c->threads);
+    mox_json_f64(j, "read_gb_s", c->read);
+    mox_json_object(j, "integer_gops");
+    for (mox_isa i = 0; i < MOX_ISA_COUNT; i++) {
+        mox_json_f64(j, mox_isa_name(i), c->integer[i]);
+    }
+    mox_json_object_end(j);
+    mox_json_object_end(j);
+}
+
+static void print_line(const bench_line *l, const ceilings *c, double int_ceiling, mox_json *j)
+{
+    double read_pc = 100 * l->gb_s / c->read, int_pc = int_ceiling > 0 ? 100 * l->gops / int_ceiling : 0;
+    const char *place = l->place == BENCH_L2 ? "L2" : "DRAM";
+    if (j == NULL) {
+        printf("%-8s %-7s %-7s %-4s thr %u n %2u  %7u x %-5u %8.2f GB/s %8.2f Gw/s  read %5.1f %%  int %5.1f "
+               "%%  %s\n",
+               l->op, l->type, l->isa, place, l->threads, l->n, l->rows, l->cols, l->gb_s, l->gweights_s,
+               read_pc, int_pc, l->equal ? "equal" : "DIFFERS");
+        fflush(stdout);
+        return;
+    }
+    mox_json_object(j, NULL);
+    mox_json_string(j, "op", l->op);
+    mox_json_string(j, "type", l->type);
+    mox_json_string(j, "isa", l->isa);
+    mox_json_string(j, "place", place);
+    mox_json_u64(j, "threads", l->threads);
+    mox_json_u64(j, "n", l->n);
+    mox_json_u64(j, "rows", l->rows);
+    mox_json_u64(j, "cols", l->cols);
+    mox_json_f64(j, "gb_s", l->gb_s);
+    mox_json_f64(j, "gweights_s", l->gweights_s);
+    mox_json_f64(j, "gops", l->gops);
+    mox_json_f64(j, "read_percent", read_pc);
+    mox_json_f64(j, "integer_percent", int_pc);
+    mox_json_bool(j, "equal", l->equal);
+    mox_json_object_end(j);
+}
+
+/* All lines of one type and ISA on one pool; false if any differs from the twin. */
+static bool run_type(const bench_setup *s, mox_type type, mox_isa isa, mox_pool *pool, const ceilings *c,
+                     mox_json *j)
+{
+    static const uint32_t sizes[N_SIZES] = {1, 4};
+    bool equal = true;
+    for (int place = BENCH_L2; place <= BENCH_DRAM; place++) {
+        for (int i = 0; i < N_SIZES; i++) {
+            bool l2_shared = place == BENCH_L2 && c->threads > 1; /* a matrix in one core's L2: one thread */
+            bool slow = isa == MOX_ISA_SCALAR && (place == BENCH_DRAM || sizes[i] > 1);
+            bench_line l;
+            if (!l2_shared && !slow && bench_mat_mul(s, type, isa, (bench_place)place, pool, sizes[i], &l)) {
+                print_line(&l, c, c->integer[isa], j);
+                equal = equal && l.equal;
+            }
+        }
+    }
+    bench_line l;
+    bool expert = type == MOX_TYPE_Q4_K || type == MOX_TYPE_Q8_0;
+    for (int i = 0; expert && isa != MOX_ISA_SCALAR && i < N_SIZES; i++) {
+        if (bench_expert(s, type, isa, pool, sizes[i], &l)) {
+            print_line(&l, c, c->integer[isa], j);
+            equal = equal && l.equal;
+        }
+    }
+    return equal;
+}
+
+static bool run_threads(const options *o, const bench_setup *s, uint32_t threads, mox_json *j)
+{
+    mox_pool *pool = NULL;
+    if (mox_pool_create(&pool, &(mox_pool_cfg){.n_workers = threads, .spin_us = 50}) != MOX_OK) {
+        fprintf(stderr, "bench: %s\n", mox_err_last()->msg);
+        return false;
+    }
+    bool equal = true;
+    ceilings c = measure(pool, s);
+    print_ceilings(&c, j);
+    for (size_t t = 0; t < sizeof all_types / sizeof all_types[0]; t++) {
+        const char *name = mox_type_info(all_types[t])->name;
+        if (o->type != NULL && strcmp(o->type, name) != 0) {
+            continue;
+        }
+        bench_line l;
+        if (threads == 1 && o->isa == NULL && bench_repack(s, all_types[t], &l)) {
+            print_line(&l, &c, 0, j);
+            equal = equal && l.equal;
+        }
+        for (mox_isa isa = 0; isa < MOX_ISA_COUNT; isa++) {
+            bool wanted = o->isa == NULL || strcmp(o->isa, mox_isa_name(isa)) == 0;
+            if (wanted && mox_isa_present(isa)) {
+                equal = run_type(s, all_types[t], isa, pool, &c, j) && equal;
+            }
+        }
+    }
+    mox_pool_destroy(&pool);
+    return equal;
+}
+
+int main(int argc, char **argv)
+{
+    options o;
+    if (!parse(argc, argv, &o)) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    mox_arena arena;
+    if (mox_arena_map(&arena, o.mib << 20, MOX_ARENA_HUGE | MOX_ARENA_POPULATE) != MOX_OK) {
+        fprintf(stderr, "bench: %s\n", mox_err_last()->msg);
+        return 4;
+    }
+    bench_setup s = {
+        .buffer = arena.base, .buffer_bytes = arena.bytes, .cols = o.cols, .min_ns = o.min_ms * 1000000};
+    memset(s.buffer, 1, s.buffer_bytes);
+    mox_json json;
+    if (o.json) {
+        mox_json_begin(&json, stdout);
+        mox_json_object(&json, NULL);
+        mox_json_string(&json, "schema", "moxie.bench-kernels/1");
+        mox_json_array(&json, "results");
+    }
+    bool equal = run_threads(&o, &s, 1, o.json ? &json : NULL);
+    if (o.threads > 1) {
+        equal = run_threads(&o, &s, o.threads, o.json ? &json : NULL) && equal;
+    }
+    if (o.json) {
+        mox_json_array_end(&json);
+        mox_json_bool(&json, "all_equal", equal);
+        mox_json_object_end(&json);
+        mox_json_end(&json);
+    }
+    mox_arena_unmap(&arena);
+    return equal ? 0 : 8;
+}
