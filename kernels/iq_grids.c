@@ -1,11 +1,12 @@
 /* The code books of the IQ formats: which eight (or four) magnitudes a stored index stands for.
  *
  * Only the numbers are here, packed: an entry of the eight-value grids holds eight 2-bit levels, one of the
- * four-value grids four 3-bit levels, the first element in the lowest bits. dequant_iq.c maps levels to values.
- * A 16-bit entry keeps all six grids together in 9 KiB, so they stay in the first-level cache.
+ * four-value grids four 3-bit levels, the first element in the lowest bits. dequant_iq.c maps levels to
+ * values. A 16-bit entry keeps all six grids together in 9 KiB, so they stay in the first-level cache.
  *
- * Source of the numbers: the ggml project (ggml-common.h), MIT licence, Copyright (c) 2023-2026 The ggml authors;
- * taken from the tables of its Python package gguf 0.19.0 (gguf/quants.py). Generated once, not edited by hand.
+ * Source of the numbers: the ggml project (ggml-common.h), MIT licence, Copyright (c) 2023-2026 The ggml
+ * authors; taken from the tables of its Python package gguf 0.19.0 (gguf/quants.py). Generated once, not
+ * edited by hand.
  */
 // clang-format off
 #include "kernels/iq_grids.h"
