@@ -12,34 +12,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Edits between two names, both short; row by row over a fixed buffer. */
+/* Edits between two names, both short: insert, delete, replace, swap neighbours. Three rows of the usual
+ * table. */
 static size_t distance(const char *a, const char *b)
 {
     enum { MAX = 40 };
-    size_t row[MAX + 1];
+    size_t row[3][MAX + 1];
     size_t na = strlen(a), nb = strlen(b);
     if (na > MAX || nb > MAX) {
         return MAX;
     }
     for (size_t j = 0; j <= nb; j++) {
-        row[j] = j;
+        row[0][j] = j;
     }
     for (size_t i = 1; i <= na; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
+        const size_t *last = row[(i - 1) % 3], *before = row[(i + 1) % 3];
+        size_t *now = row[i % 3];
+        now[0] = i;
         for (size_t j = 1; j <= nb; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            if (row[j] + 1 < best) {
-                best = row[j] + 1;
+            size_t best = last[j - 1] + (a[i - 1] != b[j - 1]);
+            best = last[j] + 1 < best ? last[j] + 1 : best;
+            best = now[j - 1] + 1 < best ? now[j - 1] + 1 : best;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < best) {
+                best = before[j - 2] + 1;
             }
-            if (row[j - 1] + 1 < best) {
-                best = row[j - 1] + 1;
-            }
-            diagonal = row[j];
-            row[j] = best;
+            now[j] = best;
         }
     }
-    return row[nb];
+    return row[na % 3][nb];
 }
 
 /* Keeps the nearer of *best and name; only names near enough to be a slip count. */
