@@ -1,0 +1,198 @@
+/* One pass over the steps in order, per-layer tables of statistics and of kept experts. For Belady's rule a
+ * backward pass first notes, for every (step, expert), the layer step of its next use. */
+#include "offload/policy/replay.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct replay {
+    const mox_replay_cfg *cfg;
+    mox_expert_stat *stats; /* [n_layers][n_experts] */
+    uint32_t *kept;         /* [n_layers][n_experts], the first n_kept[layer] are valid */
+    uint32_t *n_kept;       /* [n_layers] */
+    uint64_t *layer_step;   /* [n_layers] */
+    uint64_t *next_use;     /* per entry of cfg->experts */
+    uint32_t *open;         /* [n_experts]: kept experts outside the step's set, for the view */
+    uint32_t *open_at;      /* [n_experts]: their places in kept */
+} replay;
+
+static mox_err check(const mox_replay_cfg *cfg)
+{
+    for (size_t i = 0; i < cfg->n_steps; i++) {
+        const mox_replay_step *s = &cfg->steps[i];
+        if (s->layer >= cfg->n_layers) {
+            return MOX_FAIL(MOX_E_ARG, "replay: step %zu has layer %u of %u", i, s->layer, cfg->n_layers);
+        }
+        for (uint32_t k = 0; k < s->n; k++) {
+            if (cfg->experts[s->first + k] >= cfg->n_experts) {
+                return MOX_FAIL(MOX_E_ARG, "replay: step %zu has expert %u of %u", i,
+                                cfg->experts[s->first + k], cfg->n_experts);
+            }
+        }
+    }
+    return MOX_OK;
+}
+
+/* Steps of a layer are numbered from 1, as in the store (0 = never used). */
+static void note_next_uses(replay *r)
+{
+    const mox_replay_cfg *cfg = r->cfg;
+    for (size_t i = 0; i < (size_t)cfg->n_layers * cfg->n_experts; i++) {
+        r->stats[i].next_use = UINT64_MAX;
+    }
+    for (size_t i = 0; i < cfg->n_steps; i++) {
+        r->layer_step[cfg->steps[i].layer]++;
+    }
+    for (size_t i = cfg->n_steps; i-- > 0;) {
+        const mox_replay_step *s = &cfg->steps[i];
+        mox_expert_stat *stats = r->stats + (size_t)s->layer * cfg->n_experts;
+        for (uint32_t k = 0; k < s->n; k++) {
+            uint32_t expert = cfg->experts[s->first + k];
+            r->next_use[s->first + k] = stats[expert].next_use;
+            stats[expert].next_use = r->layer_step[s->layer];
+        }
+        r->layer_step[s->layer]--;
+    }
+}
+
+/* At open the tier holds the experts with the highest prior, of equals those with the lowest ids. */
+static void fill(replay *r)
+{
+    const mox_replay_cfg *cfg = r->cfg;
+    for (uint32_t layer = 0; layer < cfg->n_layers; layer++) {
+        mox_expert_stat *stats = r->stats + (size_t)layer * cfg->n_experts;
+        uint32_t *kept = r->kept + (size_t)layer * cfg->n_experts;
+        for (uint32_t e = 0; e < cfg->n_experts; e++) {
+            stats[e].prior = cfg->prior ? cfg->prior[(size_t)layer * cfg->n_experts + e] : 0.0f;
+            uint32_t at = e;
+            while (at > 0 && stats[kept[at - 1]].prior < stats[e].prior) {
+                kept[at] = kept[at - 1];
+                at--;
+            }
+            kept[at] = e;
+        }
+        uint32_t quota = cfg->quota[layer];
+        r->n_kept[layer] = quota < cfg->n_experts ? quota : cfg->n_experts;
+    }
+}
+
+static uint32_t find(const uint32_t *list, uint32_t n, uint32_t expert)
+{
+    uint32_t i = 0;
+    while (i < n && list[i] != expert) {
+        i++;
+    }
+    return i;
+}
+
+static void admit(replay *r, const mox_replay_step *s, uint32_t expert, mox_replay_result *count)
+{
+    const mox_replay_cfg *cfg = r->cfg;
+    uint32_t *kept = r->kept + (size_t)s->layer * cfg->n_experts;
+    uint32_t n_open = 0;
+    for (uint32_t i = 0; i < r->n_kept[s->layer]; i++) {
+        if (find(cfg->experts + s->first, s->n, kept[i]) == s->n) {
+            r->open[n_open] = kept[i];
+            r->open_at[n_open++] = i;
+        }
+    }
+    mox_policy_view view = {
+        .stats = r->stats + (size_t)s->layer * cfg->n_experts,
+        .kept = r->open,
+        .n_kept = n_open,
+        .n_experts = cfg->n_experts,
+        .step = r->layer_step[s->layer],
+        .margin = cfg->margin,
+    };
+    int32_t victim = n_open ? cfg->policy->victim(&view, expert) : -1;
+    if (victim >= 0) {
+        kept[r->open_at[victim]] = expert;
+        count->inserts++;
+    }
+}
+
+static void play(replay *r, const mox_replay_step *s, mox_replay_result *count)
+{
+    const mox_replay_cfg *cfg = r->cfg;
+    mox_expert_stat *stats = r->stats + (size_t)s->layer * cfg->n_experts;
+    const uint32_t *kept = r->kept + (size_t)s->layer * cfg->n_experts;
+    uint64_t step = ++r->layer_step[s->layer];
+    uint32_t n_kept = r->n_kept[s->layer];
+    for (uint32_t k = 0; k < s->n; k++) {
+        uint32_t expert = cfg->experts[s->first + k];
+        uint32_t uses = cfg->uses[s->first + k];
+        bool hit = find(kept, n_kept, expert) < n_kept;
+        count->uses += uses;
+        count->hits += hit ? uses : 0;
+        count->loads += !hit;
+        stats[expert].next_use = r->next_use[s->first + k];
+        mox_policy_touch(&stats[expert], step, uses);
+    }
+    for (uint32_t k = 0; k < s->n; k++) {
+        uint32_t expert = cfg->experts[s->first + k];
+        if (find(kept, n_kept, expert) == n_kept) {
+            admit(r, s, expert, count);
+        }
+    }
+}
+
+static size_t entries(const mox_replay_cfg *cfg)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < cfg->n_steps; i++) {
+        size_t end = (size_t)cfg->steps[i].first + cfg->steps[i].n;
+        n = end > n ? end : n;
+    }
+    return n;
+}
+
+mox_err mox_replay(const mox_replay_cfg *cfg, mox_replay_result *out, mox_replay_result *per_layer)
+{
+    MOX_TRY(check(cfg));
+    size_t cells = (size_t)cfg->n_layers * cfg->n_experts;
+    replay r = {
+        .cfg = cfg,
+        .stats = calloc(cells + 1, sizeof *r.stats),
+        .kept = calloc(cells + 1, sizeof *r.kept),
+        .n_kept = calloc((size_t)cfg->n_layers + 1, sizeof *r.n_kept),
+        .layer_step = calloc((size_t)cfg->n_layers + 1, sizeof *r.layer_step),
+        .next_use = calloc(entries(cfg) + 1, sizeof *r.next_use),
+        .open = calloc((size_t)cfg->n_experts + 1, sizeof *r.open),
+        .open_at = calloc((size_t)cfg->n_experts + 1, sizeof *r.open_at),
+    };
+    mox_err err = MOX_OK;
+    if (!r.stats || !r.kept || !r.n_kept || !r.layer_step || !r.next_use || !r.open || !r.open_at) {
+        err = MOX_FAIL(MOX_E_NO_MEMORY, "replay: no memory for %zu experts", cells);
+        goto done;
+    }
+    note_next_uses(&r);
+    fill(&r);
+    memset(out, 0, sizeof *out);
+    if (per_layer) {
+        memset(per_layer, 0, cfg->n_layers * sizeof *per_layer);
+    }
+    for (size_t i = 0; i < cfg->n_steps; i++) {
+        mox_replay_result count = {0};
+        play(&r, &cfg->steps[i], &count);
+        out->uses += count.uses;
+        out->hits += count.hits;
+        out->loads += count.loads;
+        out->inserts += count.inserts;
+        if (per_layer) {
+            mox_replay_result *l = &per_layer[cfg->steps[i].layer];
+            l->uses += count.uses;
+            l->hits += count.hits;
+            l->loads += count.loads;
+            l->inserts += count.inserts;
+        }
+    }
+done:
+    free(r.stats);
+    free(r.kept);
+    free(r.n_kept);
+    free(r.layer_step);
+    free(r.next_use);
+    free(r.open);
+    free(r.open_at);
+    return err;
+}

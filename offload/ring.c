@@ -1,0 +1,216 @@
+/* io_uring backend; the one file that uses liburing.
+ *
+ * One thread submits and reaps, so the ring is set up for a single issuer with deferred task work where the
+ * kernel knows it, and plain otherwise. The staging area is registered in pieces of at most 512 MiB (the
+ * kernel takes 1 GiB per buffer) and the files too; either refusal (RLIMIT_MEMLOCK) only costs speed. No
+ * submission thread and no polled I/O: at 1 MiB per read the system calls are not the cost.
+ *
+ * Another thread wakes the reaper through an eventfd that the ring polls.
+ */
+#include "offload/io.h"
+
+#ifndef MOXIE_MINIMAL
+
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { WAKE_ID_BITS = 63, MAX_PIECES = 64 };
+#define WAKE_ID     (UINT64_C(1) << WAKE_ID_BITS)
+#define CANCEL_ID   (WAKE_ID | 1)
+#define PIECE_BYTES ((size_t)512 << 20)
+
+struct mox_io {
+    struct io_uring ring;
+    mox_io_cfg cfg;
+    int wake_fd;
+    bool fixed_buffers, fixed_files;
+};
+
+static int setup(struct io_uring *ring, uint32_t depth)
+{
+    const unsigned try_flags[] = {
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN,
+        IORING_SETUP_COOP_TASKRUN,
+        0,
+    };
+    int rc = -EINVAL;
+    for (size_t i = 0; i < sizeof try_flags / sizeof *try_flags && rc == -EINVAL; i++) {
+        /* reads, their cancels, the poll and its renewal */
+        rc = io_uring_queue_init(2 * depth + 4, ring, try_flags[i]);
+    }
+    return rc;
+}
+
+static void register_all(mox_io *io)
+{
+    struct iovec pieces[MAX_PIECES];
+    uint32_t n = 0;
+    for (size_t at = 0; at < io->cfg.staging_bytes && n < MAX_PIECES; at += PIECE_BYTES) {
+        size_t left = io->cfg.staging_bytes - at;
+        pieces[n++] = (struct iovec){io->cfg.staging + at, left < PIECE_BYTES ? left : PIECE_BYTES};
+    }
+    int rc = io_uring_register_buffers(&io->ring, pieces, n);
+    io->fixed_buffers = rc == 0;
+    if (rc != 0) {
+        mox_log_line(io->cfg.log, MOX_LOG_INFO,
+                     "io: %zu bytes of buffers not registered (%s; ulimit -l), reads cost a little more",
+                     io->cfg.staging_bytes, strerror(-rc));
+    }
+    io->fixed_files = io_uring_register_files(&io->ring, io->cfg.fds, io->cfg.n_files) == 0;
+}
+
+static struct io_uring_sqe *next_sqe(mox_io *io)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&io->ring);
+    while (!sqe) { /* full: hand over what is queued; EAGAIN and EINTR pass */
+        io_uring_submit(&io->ring);
+        sqe = io_uring_get_sqe(&io->ring);
+    }
+    return sqe;
+}
+
+static void arm_wake(mox_io *io)
+{
+    struct io_uring_sqe *sqe = next_sqe(io);
+    io_uring_prep_poll_add(sqe, io->wake_fd, POLLIN);
+    io_uring_sqe_set_data64(sqe, WAKE_ID);
+}
+
+static mox_err ring_open(void *ctx, const mox_io_cfg *cfg, mox_io **out)
+{
+    (void)ctx;
+    mox_io *io = cfg->state;
+    *io = (mox_io){.cfg = *cfg, .wake_fd = -1};
+    int rc = setup(&io->ring, cfg->depth);
+    if (rc != 0) {
+        return MOX_FAIL_SYS(MOX_E_OPEN, -rc, "io_uring refused: %s", strerror(-rc));
+    }
+    if (!(io->ring.features & IORING_FEAT_EXT_ARG)) {
+        io_uring_queue_exit(&io->ring);
+        return MOX_FAIL(MOX_E_OPEN, "io_uring too old (before Linux 5.11)");
+    }
+    io->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (io->wake_fd < 0) {
+        int err = errno;
+        io_uring_queue_exit(&io->ring);
+        return MOX_FAIL_SYS(MOX_E_OPEN, err, "eventfd refused: %s", strerror(err));
+    }
+    register_all(io);
+    arm_wake(io);
+    *out = io;
+    return MOX_OK;
+}
+
+static void ring_submit(mox_io *io, const mox_io_req *req)
+{
+    struct io_uring_sqe *sqe = next_sqe(io);
+    int fd = io->fixed_files ? (int)req->file : io->cfg.fds[req->file];
+    /* A buffer that straddles two registered pieces is read unregistered. */
+    size_t at = (size_t)(req->buf - io->cfg.staging);
+    bool fixed = io->fixed_buffers && at / PIECE_BYTES == (at + req->bytes - 1) / PIECE_BYTES;
+    if (fixed) {
+        io_uring_prep_read_fixed(sqe, fd, req->buf, req->bytes, req->off, (int)(at / PIECE_BYTES));
+    } else {
+        io_uring_prep_read(sqe, fd, req->buf, req->bytes, req->off);
+    }
+    if (io->fixed_files) {
+        io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
+    }
+    io_uring_sqe_set_data64(sqe, req->id);
+#ifdef __SANITIZE_THREAD__
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+#endif
+}
+
+static uint32_t collect(mox_io *io, mox_io_done *done, uint32_t max, bool *woken)
+{
+    struct io_uring_cqe *cqe;
+    uint32_t n = 0;
+    while (n < max && io_uring_peek_cqe(&io->ring, &cqe) == 0) {
+        uint64_t id = io_uring_cqe_get_data64(cqe);
+        if (id == WAKE_ID) {
+            uint64_t count;
+            ssize_t got = read(io->wake_fd, &count, sizeof count);
+            (void)got; /* EAGAIN: another wake was read with this one */
+            *woken = true;
+        } else if (id != CANCEL_ID) {
+            done[n++] = (mox_io_done){id, cqe->res};
+        }
+        io_uring_cqe_seen(&io->ring, cqe);
+    }
+    if (*woken) {
+        arm_wake(io);
+    }
+    return n;
+}
+
+static uint32_t ring_reap(mox_io *io, mox_io_done *done, uint32_t max, uint64_t timeout_ns)
+{
+    bool woken = false;
+    uint32_t n = collect(io, done, max, &woken);
+    struct io_uring_cqe *cqe = NULL;
+    if (n > 0 || woken || timeout_ns == 0) {
+        /* Hand over what was queued and let the kernel post what is done. Not sent now (EAGAIN, EBUSY): the
+         * queue keeps it for the next call. */
+        io_uring_submit_and_wait(&io->ring, 0);
+        return n > 0 || woken ? n : collect(io, done, max, &woken);
+    }
+    struct __kernel_timespec ts = {
+        .tv_sec = (long long)(timeout_ns / 1000000000u),
+        .tv_nsec = (long long)(timeout_ns % 1000000000u),
+    };
+    io_uring_submit_and_wait_timeout(&io->ring, &cqe, 1, timeout_ns == UINT64_MAX ? NULL : &ts, NULL);
+    return collect(io, done, max, &woken);
+}
+
+static void ring_cancel(mox_io *io, uint64_t id)
+{
+    struct io_uring_sqe *sqe = next_sqe(io);
+    io_uring_prep_cancel64(sqe, id, 0);
+    io_uring_sqe_set_data64(sqe, CANCEL_ID);
+}
+
+static void ring_wake(mox_io *io)
+{
+    uint64_t one = 1;
+    ssize_t put = write(io->wake_fd, &one, sizeof one);
+    (void)put; /* EAGAIN: the counter is full of wakes already */
+}
+
+static void ring_close(mox_io **io)
+{
+    if (*io) {
+        io_uring_queue_exit(&(*io)->ring);
+        close((*io)->wake_fd);
+        *io = NULL;
+    }
+}
+
+const mox_io_ops mox_io_ring = {
+    .name = "io_uring",
+    .state_bytes = sizeof(struct mox_io),
+    .open = ring_open,
+    .submit = ring_submit,
+    .reap = ring_reap,
+    .cancel = ring_cancel,
+    .wake = ring_wake,
+    .close = ring_close,
+};
+
+#else
+
+static mox_err ring_absent(void *ctx, const mox_io_cfg *cfg, mox_io **out)
+{
+    (void)ctx;
+    (void)cfg;
+    (void)out;
+    return MOX_FAIL(MOX_E_OPEN, "built without liburing");
+}
+
+const mox_io_ops mox_io_ring = {.name = "io_uring", .state_bytes = 64, .open = ring_absent};
+
+#endif

@@ -1,0 +1,211 @@
+/* The store's state, shared by store.c (steps), tier_ram.c (slots and roles), tier_file.c (reads) and
+ * lookahead.c (predictions). One mutex guards everything that both threads touch; what belongs to one thread
+ * alone says so. Bytes of a slot are written by the I/O thread while it is LOADING and read by the step
+ * thread while it is PINNED; the mutex orders the two.
+ */
+#ifndef MOX_OFFLOAD_STORE_INTERNAL_H
+#define MOX_OFFLOAD_STORE_INTERNAL_H
+
+#include "offload/io.h"
+#include "offload/slot.h"
+#include "offload/store.h"
+
+#include <pthread.h>
+
+enum {
+    MOX_STORE_MAX_SLABS = 8,
+    MOX_STORE_MAX_CLASSES = 255,
+    MOX_PENDING_MAX = 256,  /* predictions that wait for a transit slot */
+    MOX_REGRET_WINDOW = 64, /* judged prefetches that decide whether look-ahead pays */
+};
+
+typedef enum mox_read_kind { MOX_READ_FILL, MOX_READ_DEMAND, MOX_READ_PREFETCH } mox_read_kind;
+
+/* What went wrong with a load, kept until the step that waits for it has been told. */
+typedef struct mox_load_error {
+    mox_err code;
+    int sys;
+    uint32_t slab, file;
+    uint64_t off;
+} mox_load_error;
+
+/* An expert on its way from the file into a slot; one per slot, valid while LOADING. */
+typedef struct mox_load {
+    uint32_t layer, expert;
+    mox_read_kind kind;
+    uint32_t prev, next; /* queue links, slot indices */
+    bool queued;
+    uint32_t slab, row;                      /* the next part to read; slab == n_slabs: none left */
+    uint32_t again;                          /* slabs still to be read a second time, one bit each */
+    uint32_t was_again;                      /* slabs that were */
+    uint32_t rows_left[MOX_STORE_MAX_SLABS]; /* not delivered yet */
+    uint64_t hash[MOX_STORE_MAX_SLABS];      /* sum of the parts' hashes: parts arrive in any order */
+    bool hashed, check;                      /* parts are hashed; and compared with the first read */
+    uint64_t arrived;                        /* order in which loads ended */
+    mox_load_error error;
+} mox_load;
+
+/* What the store knows of a slot beyond its life-cycle. */
+typedef struct mox_slot_info {
+    uint8_t *bytes;
+    bool kept;          /* counts against its layer's quota; otherwise transit */
+    bool prefetched;    /* a prefetch whose use is not decided yet */
+    bool predicted;     /* a coming step is expected to use it */
+    uint64_t last_step; /* store step of the last use (or of the prefetch) */
+    mox_load load;
+} mox_slot_info;
+
+typedef struct mox_queue {
+    uint32_t head, tail; /* slot indices, MOX_SLOT_NONE when empty */
+} mox_queue;
+
+typedef struct mox_layer_state {
+    uint32_t size_class;
+    size_t slot_bytes;
+    uint32_t quota, n_kept;
+    uint32_t *kept;         /* [quota] experts */
+    mox_expert_stat *stats; /* [n_experts] */
+    uint64_t step;
+    mox_use_counters use;
+} mox_layer_state;
+
+typedef enum mox_need_state {
+    MOX_NEED_RESIDENT, /* protected, not leased yet */
+    MOX_NEED_WAITING,  /* its load is under way */
+    MOX_NEED_QUEUED,   /* no transit slot yet: a later wave */
+    MOX_NEED_LEASED,
+    MOX_NEED_DONE,
+} mox_need_state;
+
+typedef struct mox_need_entry {
+    mox_need need;
+    mox_need_state state;
+    mox_served served;
+    uint32_t slot, generation;
+} mox_need_entry;
+
+typedef struct mox_prediction {
+    uint32_t layer, expert;
+    float score;
+} mox_prediction;
+
+typedef struct mox_lookahead {
+    mox_prediction pending[MOX_PENDING_MAX]; /* best first */
+    uint32_t n_pending;
+    uint8_t outcome[MOX_REGRET_WINDOW]; /* ring of judged prefetches, 1 = was of use */
+    uint32_t n_outcomes, at, good;
+    bool off;
+    uint32_t probes_left; /* while off: prefetches allowed in the present probe */
+    uint64_t next_probe;  /* store step at which the next probe starts */
+    uint64_t probe_pause; /* steps between probes; doubles while probing does not pay */
+    uint64_t rng;
+} mox_lookahead;
+
+typedef enum mox_req_state { MOX_REQ_FREE, MOX_REQ_FLYING, MOX_REQ_RETRY } mox_req_state;
+
+/* One read of the I/O thread; its own alone. */
+typedef struct mox_req {
+    mox_req_state state;
+    uint64_t id; /* sequence number << 8 | index: an old completion does not match */
+    uint32_t slot, generation;
+    uint32_t layer, expert, slab, row0, n_rows;
+    uint32_t file;
+    uint64_t off;       /* of the first byte of buf, aligned */
+    uint32_t want;      /* bytes from there, aligned */
+    uint32_t skip, len; /* the payload inside buf */
+    uint32_t got;       /* bytes that have arrived, from the start of buf */
+    uint32_t base;      /* where in buf the read in flight begins */
+    uint32_t soft_tries, hard_tries, short_tries;
+    uint64_t retry_at;
+    bool cancel_sent;
+    mox_read_kind kind;
+    uint8_t *buf;
+} mox_req;
+
+typedef struct mox_file_tier {
+    mox_io_file *file; /* [n_files] */
+    int *fd;           /* [n_files] */
+    const char **path; /* [n_files] */
+    uint32_t n_files;
+    const mox_io_ops *ops;
+    void *ops_ctx;
+    mox_io *io;
+    void *io_state;
+    uint8_t *staging;
+    size_t staging_bytes, buf_bytes, request_bytes;
+    uint64_t *hashes; /* [n_layers][n_experts][n_slabs], 0 = not read yet */
+    uint64_t reloads; /* loads of experts that were read before */
+    mox_queue demand, later;
+    bool stop, cancel_pending;
+    pthread_t thread;
+    bool started, thread_up;
+    mox_err_info open_error;
+    char name[64];
+    /* I/O thread */
+    mox_req req[MOX_IO_MAX_DEPTH];
+    uint32_t depth, n_flying, n_prefetch;
+    uint64_t sequence;
+    uint64_t busy_since;
+    uint64_t head_since, pipe_free; /* io_limit_bps: when the head request began, when the last one ended */
+} mox_file_tier;
+
+struct mox_store {
+    mox_store_cfg cfg;
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* a load ended or a slot became free */
+    mox_slots slots;
+    mox_slot_info *info; /* [slots.n] */
+    mox_layer_state *layer;
+    uint32_t n_classes;
+    /* the current layer step; step thread */
+    bool in_step, failed;
+    uint32_t cur_layer;
+    mox_phase cur_phase;
+    mox_need_entry *need; /* [n_experts] */
+    uint32_t n_needs;
+    uint8_t *in_set; /* [n_experts] */
+    uint32_t *open;  /* [n_experts]: view of kept experts for the policy */
+    uint32_t *open_at;
+    uint32_t *fill_order; /* [slots.n] */
+    uint64_t step;        /* layer steps of all layers */
+    uint64_t arrivals;
+    mox_lookahead ahead;
+    mox_counters count; /* under the lock */
+    mox_file_tier io;
+};
+
+static inline uint32_t mox_store_key(const mox_store *st, uint32_t layer, uint32_t expert)
+{
+    return layer * st->cfg.n_experts + expert;
+}
+
+/* tier_ram.c; the lock is held in all of them */
+mox_slot_result mox_ram_apply(mox_store *st, mox_slot_event_kind kind, uint32_t slot, uint32_t generation);
+/* A slot for an expert that is not here: takes a free one, else the bytes of the most expendable transit
+ * expert. Demand may also take what this step has used and cancel predictions; a prefetch may not. */
+mox_slot_result mox_ram_want(mox_store *st, uint32_t layer, uint32_t expert, mox_read_kind kind);
+void mox_ram_keep(mox_store *st, uint32_t layer, uint32_t slot);
+void mox_ram_admit(mox_store *st, uint32_t layer, uint32_t slot);
+void mox_ram_cancel(mox_store *st, uint32_t slot);
+
+/* tier_file.c */
+mox_err mox_files_open(mox_store *st);
+mox_err mox_files_start(mox_store *st); /* the I/O thread */
+void mox_files_stop(mox_store *st);
+size_t mox_files_buffer_bytes(const mox_store_cfg *cfg);
+/* the lock is held in these */
+uint32_t mox_files_parts(const mox_store *st, uint32_t layer, uint32_t expert);
+void mox_files_queue(mox_store *st, uint32_t slot, mox_read_kind kind);
+void mox_files_raise(mox_store *st, uint32_t slot);  /* a prefetch is demanded */
+void mox_files_remove(mox_store *st, uint32_t slot); /* submit no more of it */
+void mox_files_wake(mox_store *st);
+mox_err mox_files_fail(const mox_store *st, uint32_t layer, uint32_t expert, const mox_load_error *e);
+
+/* lookahead.c; the lock is held in all of them */
+void mox_ahead_init(mox_store *st);
+void mox_ahead_issue(mox_store *st);
+void mox_ahead_refute(mox_store *st, uint32_t layer);
+void mox_ahead_judge(mox_store *st, uint32_t slot, bool used); /* counts one prefetch once */
+void mox_ahead_lost(mox_store *st, uint32_t slot);
+
+#endif

@@ -1,0 +1,163 @@
+/* The RAM tier: which slot an expert gets, and which role the slot plays.
+ *
+ * A slot is kept (counts against its layer's quota) or transit. Roles are a flag: admission swaps the flags
+ * of two slots and moves no bytes. A transit slot whose expert was used stays READY until somebody needs the
+ * room, so what it holds is still a hit by luck. Never touched: kept slots (only admission takes their role),
+ * and anything the current step needs, which slot.c itself refuses to evict.
+ */
+#include "offload/store_internal.h"
+
+mox_slot_result mox_ram_apply(mox_store *st, mox_slot_event_kind kind, uint32_t slot, uint32_t generation)
+{
+    mox_slot_event e = {.kind = kind, .slot = slot, .generation = generation};
+    return mox_slots_apply(&st->slots, &e);
+}
+
+/* How expendable a READY transit slot is: lowest first. */
+static uint32_t worth(const mox_store *st, const mox_slot_info *info)
+{
+    if (info->predicted) {
+        return 2; /* a coming step is expected to use it */
+    }
+    return info->last_step == st->step ? 1 : 0; /* used by this step: a candidate for admission at its end */
+}
+
+static bool evict_transit(mox_store *st, uint32_t size_class, uint32_t max_worth)
+{
+    uint32_t best = MOX_SLOT_NONE;
+    for (uint32_t i = 0; i < st->slots.n; i++) {
+        const mox_slot *s = &st->slots.slot[i];
+        const mox_slot_info *info = &st->info[i];
+        if (s->state != MOX_SLOT_READY || s->size_class != size_class || s->needed != 0 || info->kept ||
+            worth(st, info) > max_worth) {
+            continue;
+        }
+        const mox_slot_info *b = best == MOX_SLOT_NONE ? NULL : &st->info[best];
+        if (!b || worth(st, info) < worth(st, b) ||
+            (worth(st, info) == worth(st, b) && info->last_step < b->last_step)) {
+            best = i;
+        }
+    }
+    if (best == MOX_SLOT_NONE) {
+        return false;
+    }
+    if (st->info[best].prefetched) {
+        mox_ahead_judge(st, best, false);
+    }
+    uint32_t generation = st->slots.slot[best].generation;
+    mox_ram_apply(st, MOX_SLOT_EVICT, best, generation);
+    mox_ram_apply(st, MOX_SLOT_EVICTED, best, generation);
+    return true;
+}
+
+void mox_ram_cancel(mox_store *st, uint32_t slot)
+{
+    mox_slot_result r = mox_ram_apply(st, MOX_SLOT_CANCEL, slot, st->slots.slot[slot].generation);
+    if (r.actions & MOX_SLOT_STOP) {
+        mox_files_remove(st, slot);
+        mox_ahead_lost(st, slot);
+    }
+}
+
+/* A demand without room takes the slot of a prediction that is still being read; one at a time, since the
+ * slot is free only when its reads in flight have landed. False: there is none to take or to wait for. */
+static bool cancel_one_prefetch(mox_store *st, uint32_t size_class)
+{
+    uint32_t found = MOX_SLOT_NONE;
+    for (uint32_t i = 0; i < st->slots.n; i++) {
+        const mox_slot *s = &st->slots.slot[i];
+        if (s->state == MOX_SLOT_ZOMBIE && s->size_class == size_class) {
+            return true;
+        }
+        if (s->state == MOX_SLOT_LOADING && s->size_class == size_class && s->waiters == 0 &&
+            st->info[i].load.kind == MOX_READ_PREFETCH) {
+            found = i;
+        }
+    }
+    if (found != MOX_SLOT_NONE) {
+        mox_ram_cancel(st, found);
+    }
+    return found != MOX_SLOT_NONE;
+}
+
+static mox_slot_result make_room(mox_store *st, const mox_slot_event *e)
+{
+    bool demand = e->kind == MOX_SLOT_DEMAND;
+    if (!evict_transit(st, e->size_class, demand ? 1 : 0)) {
+        if (!demand) {
+            return (mox_slot_result){.verdict = MOX_SLOT_NO_ROOM};
+        }
+        if (!cancel_one_prefetch(st, e->size_class)) {
+            evict_transit(st, e->size_class, 2);
+        }
+    }
+    return mox_slots_apply(&st->slots, e);
+}
+
+mox_slot_result mox_ram_want(mox_store *st, uint32_t layer, uint32_t expert, mox_read_kind kind)
+{
+    mox_slot_event e = {
+        .kind = kind == MOX_READ_DEMAND ? MOX_SLOT_DEMAND : MOX_SLOT_PREFETCH,
+        .key = mox_store_key(st, layer, expert),
+        .size_class = st->layer[layer].size_class,
+        .parts = mox_files_parts(st, layer, expert),
+    };
+    mox_slot_result r = mox_slots_apply(&st->slots, &e);
+    if (r.verdict == MOX_SLOT_NO_ROOM) {
+        r = make_room(st, &e);
+    }
+    if (r.verdict == MOX_SLOT_ALLOCATED) {
+        mox_slot_info *info = &st->info[r.slot];
+        info->kept = false;
+        info->predicted = info->prefetched = kind == MOX_READ_PREFETCH;
+        info->last_step = st->step;
+        info->load.layer = layer;
+        info->load.expert = expert;
+        mox_files_queue(st, r.slot, kind);
+    }
+    return r;
+}
+
+void mox_ram_keep(mox_store *st, uint32_t layer, uint32_t slot)
+{
+    mox_layer_state *l = &st->layer[layer];
+    l->kept[l->n_kept++] = st->info[slot].load.expert;
+    st->info[slot].kept = true;
+}
+
+/* The expert in transit `slot` was used: keep it if there is room or the policy names a worse one. */
+void mox_ram_admit(mox_store *st, uint32_t layer, uint32_t slot)
+{
+    mox_layer_state *l = &st->layer[layer];
+    uint32_t expert = st->info[slot].load.expert;
+    if (l->n_kept < l->quota) {
+        mox_ram_keep(st, layer, slot);
+        st->count.admissions++;
+        return;
+    }
+    uint32_t n_open = 0;
+    for (uint32_t i = 0; i < l->n_kept; i++) {
+        if (!st->in_set[l->kept[i]]) {
+            st->open[n_open] = l->kept[i];
+            st->open_at[n_open++] = i;
+        }
+    }
+    mox_policy_view view = {
+        .stats = l->stats,
+        .kept = st->open,
+        .n_kept = n_open,
+        .n_experts = st->cfg.n_experts,
+        .step = l->step,
+        .margin = MOX_ADMIT_ALWAYS,
+    };
+    int32_t victim = n_open ? st->cfg.policy->victim(&view, expert) : -1;
+    if (victim < 0) {
+        return;
+    }
+    uint32_t out = st->slots.map[mox_store_key(st, layer, st->open[victim])];
+    st->info[out].kept = false;
+    st->info[slot].kept = true;
+    l->kept[st->open_at[victim]] = expert;
+    st->count.admissions++;
+    st->count.evictions++;
+}

@@ -1,0 +1,230 @@
+/* See fixture.h. The layout transposes each row group word by word, so a part that is repacked to a wrong
+ * place or twice with other rows shows. */
+#include "offload/fixture.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HEAD = 1000, GROUP = 16, WORD = 8 };
+
+static uint32_t rows_of(const fixture *fx, uint32_t layer, uint32_t slab)
+{
+    return (slab == 2 ? 30 : 44) * fx->rows_scale + (layer >= 2 ? 4 : 0);
+}
+
+static uint32_t words_per_row(uint32_t slab)
+{
+    return slab == 2 ? 37 : 25; /* 296 and 200 bytes */
+}
+
+static uint64_t word_at(uint32_t layer, uint32_t expert, uint32_t slab, uint32_t row, uint32_t word)
+{
+    uint64_t v = ((((uint64_t)layer * 64 + expert) * 4 + slab) * 65536 + row) * 64 + word + 1;
+    v *= UINT64_C(0x9E3779B97F4A7C15);
+    return v ^ v >> 29;
+}
+
+static uint64_t slab_bytes(const fixture *fx, uint32_t layer, uint32_t slab)
+{
+    return (uint64_t)rows_of(fx, layer, slab) * words_per_row(slab) * WORD;
+}
+
+/* Tensors follow each other: slab by slab of a layer, all experts in each, as in a GGUF. */
+void fx_source(void *ctx, uint32_t layer, uint32_t expert, uint32_t slab, mox_slab_src *out)
+{
+    const fixture *fx = ctx;
+    uint64_t off = HEAD;
+    for (uint32_t l = 0; l <= layer; l++) {
+        for (uint32_t s = 0; s < FX_SLABS && (l < layer || s < slab); s++) {
+            off += slab_bytes(fx, l, s) * FX_EXPERTS;
+        }
+    }
+    *out = (mox_slab_src){
+        .file = 0,
+        .off = off + expert * slab_bytes(fx, layer, slab),
+        .row_bytes = (uint64_t)words_per_row(slab) * WORD,
+        .n_rows = rows_of(fx, layer, slab),
+    };
+}
+
+static size_t slab_start(const fixture *fx, uint32_t layer, uint32_t slab)
+{
+    size_t at = 0;
+    for (uint32_t s = 0; s < slab; s++) {
+        at += slab_bytes(fx, layer, s);
+    }
+    return at;
+}
+
+size_t fx_expert_bytes(const fixture *fx, uint32_t layer)
+{
+    return slab_start(fx, layer, FX_SLABS);
+}
+
+/* Where word `word` of `row` lies in the slot: groups in order, inside a group word-major. */
+static size_t slot_at(const fixture *fx, uint32_t layer, uint32_t slab, uint32_t row, uint32_t word)
+{
+    uint32_t group = row / GROUP;
+    uint32_t left = rows_of(fx, layer, slab) - group * GROUP;
+    uint32_t in_group = left < GROUP ? left : GROUP;
+    size_t words = (size_t)group * GROUP * words_per_row(slab) + (size_t)word * in_group + row % GROUP;
+    return slab_start(fx, layer, slab) + words * WORD;
+}
+
+static void repack(void *ctx, uint32_t layer, uint32_t slab, uint32_t row0, uint32_t n_rows,
+                   const uint8_t *src, uint8_t *slot)
+{
+    const fixture *fx = ctx;
+    cr_assert_eq(row0 % GROUP, 0, "a part begins inside a row group");
+    for (uint32_t r = 0; r < n_rows; r++) {
+        for (uint32_t w = 0; w < words_per_row(slab); w++, src += WORD) {
+            memcpy(slot + slot_at(fx, layer, slab, row0 + r, w), src, WORD);
+        }
+    }
+}
+
+size_t fx_wrong_words(uint32_t layer, uint32_t expert, const fixture *fx, const uint8_t *slot)
+{
+    size_t wrong = 0;
+    for (uint32_t slab = 0; slab < FX_SLABS; slab++) {
+        for (uint32_t row = 0; row < rows_of(fx, layer, slab); row++) {
+            for (uint32_t w = 0; w < words_per_row(slab); w++) {
+                uint64_t v;
+                memcpy(&v, slot + slot_at(fx, layer, slab, row, w), WORD);
+                wrong += v != word_at(layer, expert, slab, row, w);
+            }
+        }
+    }
+    return wrong;
+}
+
+static void write_slab(FILE *f, const fixture *fx, uint32_t layer, uint32_t expert, uint32_t slab)
+{
+    for (uint32_t row = 0; row < rows_of(fx, layer, slab); row++) {
+        for (uint32_t w = 0; w < words_per_row(slab); w++) {
+            uint64_t v = word_at(layer, expert, slab, row, w);
+            cr_assert_eq(fwrite(&v, WORD, 1, f), 1);
+        }
+    }
+}
+
+void fx_write(fixture *fx, uint32_t scale)
+{
+    memset(fx, 0, sizeof *fx);
+    fx->rows_scale = scale;
+    const char *dir = getenv("TMPDIR");
+    snprintf(fx->path, sizeof fx->path, "%.90s/moxie-store-XXXXXX", dir ? dir : "/tmp");
+    int fd = mkstemp(fx->path);
+    cr_assert(fd >= 0, "no temporary file at %s", fx->path);
+    FILE *f = fdopen(fd, "wb");
+    for (uint32_t i = 0; i < HEAD; i++) {
+        fputc('h', f);
+    }
+    for (uint32_t layer = 0; layer < FX_LAYERS; layer++) {
+        for (uint32_t slab = 0; slab < FX_SLABS; slab++) {
+            for (uint32_t expert = 0; expert < FX_EXPERTS; expert++) {
+                write_slab(f, fx, layer, expert, slab);
+            }
+        }
+    }
+    fx->file_bytes = (uint64_t)ftell(f);
+    cr_assert_eq(fclose(f), 0);
+    fx->files[0] = fx->path;
+}
+
+static void keep_line(void *ctx, mox_log_level level, const char *line)
+{
+    fixture *fx = ctx;
+    (void)level;
+    size_t used = strlen(fx->logged);
+    snprintf(fx->logged + used, FX_LOG - used, "%s\n", line);
+}
+
+mox_store_cfg fx_cfg(fixture *fx)
+{
+    mox_store_cfg cfg;
+    mox_store_cfg_defaults(&cfg);
+    for (uint32_t i = 0; i < FX_LAYERS; i++) {
+        fx->layers[i] = (mox_store_layer){.slot_bytes = fx_expert_bytes(fx, i), .quota = 3};
+    }
+    fx->log = (mox_log){.fn = keep_line, .ctx = fx, .level = MOX_LOG_INFO};
+    cfg.n_layers = FX_LAYERS;
+    cfg.n_experts = FX_EXPERTS;
+    cfg.top_k = FX_TOP_K;
+    cfg.layers = fx->layers;
+    cfg.transit_slots = 4;
+    cfg.files = fx->files;
+    cfg.n_files = 1;
+    cfg.layout = (mox_layout_ops){
+        .ctx = fx, .n_slabs = FX_SLABS, .row_group = GROUP, .source = fx_source, .repack = repack};
+    cfg.verify = MOX_VERIFY_ALWAYS;
+    cfg.io_depth = 8;
+    cfg.io_request_bytes = 8192;
+    cfg.log = &fx->log;
+    return cfg;
+}
+
+mox_err fx_open(fixture *fx, const mox_store_cfg *cfg)
+{
+    mox_arena plan = mox_arena_plan();
+    mox_err err = mox_store_create(&fx->store, cfg, &plan);
+    if (err == MOX_OK) {
+        cr_assert_null(fx->store);
+        err = mox_arena_map(&fx->arena, plan.used, 0);
+    }
+    if (err == MOX_OK) {
+        err = mox_store_create(&fx->store, cfg, &fx->arena);
+        if (err == MOX_OK) {
+            cr_assert_eq(fx->arena.used, plan.used, "planned %zu, took %zu", plan.used, fx->arena.used);
+        }
+    }
+    return err;
+}
+
+void fx_close(fixture *fx)
+{
+    mox_store_destroy(&fx->store);
+    mox_arena_unmap(&fx->arena);
+}
+
+void fx_remove(fixture *fx)
+{
+    unlink(fx->path);
+}
+
+mox_err fx_step(fixture *fx, uint32_t layer, const uint32_t *experts, uint32_t n, size_t *wrong)
+{
+    mox_need needs[FX_EXPERTS];
+    for (uint32_t i = 0; i < n; i++) {
+        needs[i] = (mox_need){.expert = experts[i], .n_uses = 1, .weight = 0.5f};
+    }
+    mox_store_begin(fx->store, layer, MOX_PHASE_DECODE, needs, n);
+    uint32_t seen = 0;
+    mox_err err;
+    for (;;) {
+        mox_lease lease;
+        bool done;
+        err = mox_store_next(fx->store, &lease, &done);
+        if (err != MOX_OK || done) {
+            break;
+        }
+        cr_assert_eq(seen >> lease.expert & 1, 0, "expert %u was leased twice", lease.expert);
+        seen |= 1u << lease.expert;
+        *wrong += fx_wrong_words(layer, lease.expert, fx, lease.slot);
+        mox_store_release(fx->store, &lease);
+    }
+    mox_store_end(fx->store);
+    for (uint32_t i = 0; i < n && err == MOX_OK; i++) {
+        cr_assert_eq(seen >> experts[i] & 1, 1, "expert %u was not served", experts[i]);
+    }
+    return err;
+}
+
+uint32_t fx_random(uint64_t *state, uint32_t below)
+{
+    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)((*state >> 33) % below);
+}
