@@ -111,6 +111,9 @@ void mox_progress_update(void *progress, const char *stage, uint64_t done, uint6
 {
     mox_progress *p = progress;
     uint64_t now = mox_now_ns();
+    if (total <= 1) {
+        return; /* the header: nothing to wait for */
+    }
     if (strcmp(p->stage, stage) != 0) {
         snprintf(p->stage, sizeof p->stage, "%s", stage);
         p->stage_ns = p->last_ns = now;
@@ -124,7 +127,9 @@ void mox_progress_update(void *progress, const char *stage, uint64_t done, uint6
         char a[24], b[24];
         p->last_ns = now;
         mox_progress_clear(p);
-        if (total > 0) {
+        if (end && seconds < 0.05) {
+            mox_ui_line("%s: %s", p->stage, mox_human(total, b)); /* too short for a rate */
+        } else {
             mox_ui_line("%s: %s of %s in %.2f s, %.2f GB/s", p->stage, mox_human(done, a),
                         mox_human(total, b), seconds, rate / 1e9);
         }

@@ -85,8 +85,14 @@ hash=$(json logits_xxh3)
 "$MOXIE" logits "$DEMO" --tokens - --out - <ids.txt >stdout.f32 2>"$ERR"
 check "the same bytes through pipes" cmp -s l.f32 stdout.f32
 run run "$DEMO" -p 'Once upon a time' -n 1 --all-logits --json
-same "run hashes the same logits" "$(json logits_xxh3)" "$hash"
-run logits "$A" --tokens ids.txt --json --act f32
+same "run evaluates one token more" "$(json tokens | tr -d '[]' | tr , ' ' | wc -w)" $((n + 1))
+run_hash=$(json logits_xxh3)
+json tokens | tr -d '[]' | tr , ' ' >more.txt
+run logits "$DEMO" --tokens more.txt --json
+same "run hashes the logits of its tokens" "$(json logits_xxh3)" "$run_hash"
+check "which are others than those of the prompt" test "$hash" != "$run_hash"
+echo 1 17 400 >few.txt
+run logits "$A" --tokens few.txt --json --act f32
 says audit
 same "audit mode is marked" "$(json act)" f32
 

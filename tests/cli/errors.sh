@@ -29,7 +29,7 @@ stdout_empty
 head -c 13000000 "$DEMO" >cut.gguf
 run run cut.gguf -p x
 exits 3
-says 'short'
+says 'MX-3002'
 
 run run "$DEMO" -p x --ram 1M
 exits 4

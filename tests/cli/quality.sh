@@ -25,7 +25,8 @@ within "and not below" "$(reference moxie-demo-Q4_K_M.gguf perplexity)" "$ppl" 1
 run perplexity "$DEMO" --tokens first.txt --base "$DATA/demo/demo-f16.logits.f32" --json
 exits 0
 same "positions" "$(json positions_compared)" 128
-within "KL of the first positions" "$(json kl_mean)" "$(reference moxie-demo-Q4_K_M.gguf kl_mean)" 1.25
+# no reference for this part of the text: the bound is from a run that met the reference for all of it (0.01324)
+within "KL of the first positions" "$(json kl_mean)" 0.01324 1.25
 
 dir=${MOXIE_DEMO_MODELS:-}
 if [ -z "$dir" ]; then
