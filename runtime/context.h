@@ -12,8 +12,6 @@
 #include "runtime/moxie.h"
 #include "runtime/plan/placement.h"
 
-#include <sched.h>
-
 struct mox_ctx {
     mox_cfg cfg;
     mox_dims dims;
@@ -22,7 +20,6 @@ struct mox_ctx {
     mox_model *model;
     mox_tokenizer *tokenizer; /* NULL: the file has none */
     mox_topo *topo;
-    cpu_set_t cpus; /* those of the process, before workers were pinned */
     mox_pool *pool;
     mox_dev *dev;
     mox_ops *ops;

@@ -45,10 +45,15 @@ static mox_err eval(generation *gen, const uint32_t *tokens, uint32_t n, mox_pha
     return MOX_OK;
 }
 
-static bool hand_out(generation *gen, uint32_t id)
+/* Report a token; the last one brings along what the detokeniser still held back. */
+static bool hand_out(generation *gen, uint32_t id, bool last)
 {
     gen->out->n_new++;
-    size_t n = gen->ctx->tokenizer ? mox_detok_push(&gen->detok, id, gen->ctx->text) : 0;
+    size_t n = 0;
+    if (gen->ctx->tokenizer) {
+        n = mox_detok_push(&gen->detok, id, gen->ctx->text);
+        n += last ? mox_detok_flush(&gen->detok, gen->ctx->text + n) : 0;
+    }
     return !gen->cfg->on_token || gen->cfg->on_token(gen->cfg->arg, id, gen->ctx->text, n);
 }
 
@@ -66,8 +71,8 @@ static mox_err decode(generation *gen, uint32_t row)
             gen->out->stop = "context";
             return MOX_OK;
         }
-        bool more = hand_out(gen, id);
-        bool enough = gen->cfg->max_new && gen->out->n_new >= gen->cfg->max_new;
+        bool enough = gen->cfg->max_new && gen->out->n_new + 1 >= gen->cfg->max_new;
+        bool more = hand_out(gen, id, enough);
         if (!more || enough) {
             gen->out->stop = more ? "length" : "user";
             return gen->cfg->all_logits ? eval(gen, &id, 1, MOX_PHASE_DECODE, &row) : MOX_OK;

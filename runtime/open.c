@@ -118,7 +118,7 @@ static mox_err prepare(mox_ctx *ctx)
     MOX_TRY(resolve_dims(ctx));
     uint64_t metadata = sizeof *ctx + mox_model_bytes(ctx->model);
     if (ctx->tokenizer) {
-        ctx->text_bytes = mox_detok_max(ctx->tokenizer);
+        ctx->text_bytes = 2 * mox_detok_max(ctx->tokenizer); /* a token and a flush */
         metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
     }
     mox_plan_in in = {
@@ -170,12 +170,20 @@ static mox_err allocate(mox_ctx *ctx)
     return MOX_OK;
 }
 
+/* Workers are pinned, the caller is not: it belongs to the program, opens other contexts, and the I/O thread
+ * would inherit its pin. */
+static void bind_worker(void *topo, uint32_t worker)
+{
+    if (worker != 0) {
+        mox_topo_bind_worker(topo, worker);
+    }
+}
+
 static mox_err start_device(mox_ctx *ctx)
 {
-    sched_getaffinity(0, sizeof ctx->cpus, &ctx->cpus);
     mox_topo_set_workers(ctx->topo, ctx->dims.n_threads);
     mox_pool_cfg pool = {
-        .n_workers = ctx->dims.n_threads, .bind = mox_topo_bind_worker, .bind_ctx = ctx->topo, .spin_us = 50};
+        .n_workers = ctx->dims.n_threads, .bind = bind_worker, .bind_ctx = ctx->topo, .spin_us = 50};
     MOX_TRY(mox_pool_create(&ctx->pool, &pool));
     MOX_TRY(mox_dev_cpu_create(&ctx->dev));
     MOX_TRY(ctx->dev->ops->stream_create(ctx->dev, &ctx->graph.stream));
@@ -183,13 +191,6 @@ static mox_err start_device(mox_ctx *ctx)
     MOX_TRY(mox_ops_cpu_create(&ctx->ops, ctx->pool, isa));
     ctx->graph.ops = ctx->ops;
     return MOX_OK;
-}
-
-/* The I/O thread inherits the pin of the thread that starts it; it must run wherever there is room. */
-static void unpin_io(void *arg)
-{
-    mox_ctx *ctx = arg;
-    sched_setaffinity(0, sizeof ctx->cpus, &ctx->cpus);
 }
 
 static mox_err start_store(mox_ctx *ctx)
@@ -200,8 +201,6 @@ static mox_err start_store(mox_ctx *ctx)
     mox_store_cfg *s = &ctx->place.store;
     s->layers = ctx->place.layers;
     s->log = &ctx->cfg.log;
-    s->bind_io = unpin_io;
-    s->bind_ctx = ctx;
     s->io_override = ctx->cfg.io_override;
     s->io_override_ctx = ctx->cfg.io_override_ctx;
     s->reserve_only = ctx->cfg.dry_run;
