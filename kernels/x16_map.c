@@ -9,6 +9,8 @@
 
 #include "kernels/x16_lines.h"
 
+#include <stdbool.h>
+
 typedef struct x16_run {
     uint16_t off;  /* first unit in the row block */
     uint8_t unit;  /* bytes: 1, 2, 4 */
@@ -76,10 +78,7 @@ static const x16_map map_IQ4_XS = {256, 136, 64, 2112, 3, {H2(0, 2), B1(4, 4), L
 static void x16_pack(const x16_map *m, const uint8_t *const row[16], uint32_t cols, uint8_t *chunk)
 {
     uint32_t n = cols / m->block_elems;
-    size_t head_bytes = (size_t)n * m->head_bytes, body_bytes = (size_t)n * m->body_bytes;
-    bool head_last = mox_x16_head_last(chunk, head_bytes);
-    uint8_t *head = head_last ? chunk + body_bytes : chunk;
-    uint8_t *body = head_last ? chunk : chunk + head_bytes;
+    uint8_t *head = chunk, *body = chunk + (size_t)n * m->head_bytes;
     if (m->block_elems == 1) { /* float types: one long run */
         mox_x16_pack_units(row, 0, n, m->block_bytes, body, m->body_bytes);
         return;
@@ -97,9 +96,7 @@ static void x16_pack(const x16_map *m, const uint8_t *const row[16], uint32_t co
 static void x16_unpack(const x16_map *m, const uint8_t *chunk, uint32_t cols, uint8_t *const row[16])
 {
     uint32_t n = cols / m->block_elems;
-    size_t head_bytes = (size_t)n * m->head_bytes;
-    const uint8_t *head = mox_x16_head(chunk, head_bytes, (size_t)n * m->body_bytes);
-    const uint8_t *body = mox_x16_body(chunk, head_bytes);
+    const uint8_t *head = chunk, *body = chunk + (size_t)n * m->head_bytes;
     if (m->block_elems == 1) {
         mox_x16_unpack_units(body, m->body_bytes, n, m->block_bytes, row, 0);
         return;

@@ -8,7 +8,6 @@
  * float operations stand in the twin's order. Reached through mox_tile_of.
  */
 #include "kernels/mat_tile.h"
-#include "kernels/x16.h"
 
 #include <immintrin.h>
 #include <string.h>
@@ -210,7 +209,7 @@ BODY q5_k(const uint8_t *chunk, uint32_t cols, uint32_t half, const void *const 
     EACH_ROW k_finish_min(chunk, half, sum[i], k_mins(&s, half, x[i]), ((const mox_act_k *)x[i])->d, p[i]);
 }
 
-enum { Q6_HEAD = 32, Q6_SCALES = 256, Q6_BODY = 3328 };
+enum { Q6_HEAD = 32, Q6_SCALES = 256 };
 
 /* Sum of scales times the sums of 16 codes: what the offset of -32 is multiplied by. */
 static inline __m256i q6_offsets(const uint8_t *scales, uint32_t half, const mox_act_k *a)
@@ -258,7 +257,7 @@ BODY q6_pair(const uint8_t *q, const uint8_t *scales, uint32_t half, uint32_t hg
 BODY q6_k(const uint8_t *chunk, uint32_t cols, uint32_t half, const void *const *x, uint32_t n, float (*p)[R])
 {
     (void)cols;
-    const uint8_t *body = mox_x16_body(chunk, Q6_HEAD);
+    const uint8_t *body = chunk + Q6_HEAD;
     __m256i sum[MOX_TILE_ROWS];
     EACH_ROW sum[i] = _mm256_setzero_si256();
 #pragma GCC unroll 1
@@ -267,7 +266,7 @@ BODY q6_k(const uint8_t *chunk, uint32_t cols, uint32_t half, const void *const 
         q6_pair(q, body, half, hg, 0, x, n, sum);
         q6_pair(q, body, half, hg, 1, x, n, sum);
     }
-    __m256 d = scales_f16(mox_x16_head(chunk, Q6_HEAD, Q6_BODY) + 16 * half);
+    __m256 d = scales_f16(chunk + 16 * half);
     EACH_ROW
     {
         const mox_act_k *a = x[i];
@@ -281,8 +280,8 @@ BODY q8_0(const uint8_t *chunk, uint32_t cols, uint32_t half, const void *const 
 {
     const __m256i one = _mm256_set1_epi16(1);
     const uint32_t n_sub = cols / 32;
-    const uint8_t *head = mox_x16_head(chunk, (size_t)n_sub * 32, (size_t)n_sub * 8 * LINE);
-    const uint8_t *q = mox_x16_body(chunk, (size_t)n_sub * 32) + 32 * (size_t)half;
+    const uint8_t *head = chunk;
+    const uint8_t *q = chunk + (size_t)n_sub * 32 + 32 * (size_t)half;
     __m256 t[MOX_TILE_ROWS];
     EACH_ROW t[i] = _mm256_setzero_ps();
     for (uint32_t j = 0; j < n_sub; j++, q += 8 * LINE) {

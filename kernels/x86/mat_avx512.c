@@ -7,7 +7,6 @@
  * operations stand in the twin's order. Reached through mox_tile_of.
  */
 #include "kernels/mat_tile.h"
-#include "kernels/x16.h"
 
 #include <immintrin.h>
 #include <string.h>
@@ -217,7 +216,7 @@ BODY q5_k(const uint8_t *chunk, uint32_t cols, const void *const *x, uint32_t n,
     EACH_ROW k_finish_min(chunk, sum[i], min[i], ((const mox_act_k *)x[i])->d, p[i]);
 }
 
-enum { Q6_HEAD = 32, Q6_SCALES = 256, Q6_BODY = 3328 };
+enum { Q6_HEAD = 32, Q6_SCALES = 256 };
 
 /* -32 times each sum of 16, where the accumulators of Q6_K start */
 static inline void q6_starts(const mox_act_k *a, int32_t out[16])
@@ -230,7 +229,7 @@ BODY q6_k(const uint8_t *chunk, uint32_t cols, const void *const *x, uint32_t n,
 {
     (void)cols;
     const __m512i bits45 = _mm512_set1_epi8(0x30);
-    const uint8_t *body = mox_x16_body(chunk, Q6_HEAD);
+    const uint8_t *body = chunk + Q6_HEAD;
     __m512i sum[MOX_TILE_ROWS];
     int32_t start[MOX_TILE_ROWS][16];
     EACH_ROW
@@ -273,7 +272,7 @@ BODY q6_k(const uint8_t *chunk, uint32_t cols, const void *const *x, uint32_t n,
             EACH_ROW sum[i] = _mm512_add_epi32(sum[i], _mm512_mullo_epi32(s[t][i], sc));
         }
     }
-    __m512 d = scales_f16(mox_x16_head(chunk, Q6_HEAD, Q6_BODY));
+    __m512 d = scales_f16(chunk);
     EACH_ROW
     {
         __m512 u = _mm512_mul_ps(d, _mm512_cvtepi32_ps(sum[i]));
@@ -285,8 +284,8 @@ BODY q8_0(const uint8_t *chunk, uint32_t cols, const void *const *x, uint32_t n,
 {
     const __m512i top_bit = _mm512_set1_epi8(-128);
     const uint32_t n_sub = cols / 32;
-    const uint8_t *head = mox_x16_head(chunk, (size_t)n_sub * 32, (size_t)n_sub * 8 * LINE);
-    const uint8_t *q = mox_x16_body(chunk, (size_t)n_sub * 32);
+    const uint8_t *head = chunk;
+    const uint8_t *q = chunk + (size_t)n_sub * 32;
     __m512 t[MOX_TILE_ROWS];
     EACH_ROW t[i] = _mm512_setzero_ps();
     for (uint32_t j = 0; j < n_sub; j++, q += 8 * LINE) {
