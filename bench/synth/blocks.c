@@ -198,7 +198,7 @@ static void patch_iq4_xs(uint8_t *b, float spread, synth_rng *r)
 static void patch_mxfp4(uint8_t *b, float spread, synth_rng *r)
 {
     int e = 128;
-    for (float s = 5.85f; s > spread * 1.41f && e > 2; s *= 0.5f) {
+    for (float s = 5.85f; s > spread * 1.8f && e > 2; s *= 0.5f) {
         e--;
     }
     b[0] = (uint8_t)(e - (int)(synth_rng_next(r) >> 63));

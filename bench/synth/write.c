@@ -1,8 +1,9 @@
 /* Files of a synthetic model: header, then tensors cut out of tiles, 8 MiB per write.
  *
- * A tile is 8 MiB of blocks of one (type, mean, spread). A tensor is a sequence of pieces of at most 256 KiB
- * that start at blocks drawn from (seed, tensor): copying costs less than writing, and neither two experts
- * nor two runs of rows are alike. The few tiles a model needs are all kept.
+ * A tile is up to 8 MiB of blocks of one (type, mean, spread), as much as the largest tensor needs. A tensor
+ * is a sequence of pieces of at most 256 KiB that start at blocks drawn from (seed, tensor): copying costs
+ * less than writing, and neither two experts nor two runs of rows are alike. The few tiles a model needs are
+ * all kept.
  */
 #include "synth.h"
 
@@ -17,7 +18,8 @@
 
 enum { ALIGNMENT = 32, MAX_TILES = 64 };
 enum { KIND_U16 = 2, KIND_I32 = 5 };
-static const size_t tile_bytes = 8u << 20, piece_bytes = 256u << 10, write_bytes = 8u << 20;
+static const size_t max_tile_bytes = 8u << 20, min_tile_bytes = 1u << 20, piece_bytes = 256u << 10,
+                    write_bytes = 8u << 20;
 
 void synth_put(synth_buf *b, const void *data, size_t n)
 {
@@ -67,6 +69,7 @@ typedef struct writer {
     uint64_t written; /* of this file, buffered bytes included */
     tile tiles[MAX_TILES];
     uint32_t n_tiles;
+    size_t tile_bytes;
 } writer;
 
 static mox_err flush(writer *w)
@@ -123,9 +126,9 @@ static mox_err tile_of(writer *w, const synth_tensor *t, const tile **out)
     }
     tile *fresh = &w->tiles[w->n_tiles];
     size_t block = mox_type_info(t->type)->block_bytes;
-    *fresh = (tile){t->type, t->center, t->spread, tile_bytes / block * block, malloc(tile_bytes)};
+    *fresh = (tile){t->type, t->center, t->spread, w->tile_bytes / block * block, malloc(w->tile_bytes)};
     if (!fresh->data) {
-        return MOX_FAIL(MOX_E_NO_MEMORY, "no memory for a tile of %zu bytes", tile_bytes);
+        return MOX_FAIL(MOX_E_NO_MEMORY, "no memory for a tile of %zu bytes", w->tile_bytes);
     }
     synth_rng r;
     synth_rng_seed(&r, w->cfg->seed, ((uint64_t)t->type << 32) + w->n_tiles + 1);
@@ -252,6 +255,11 @@ mox_err synth_write(const synth_cfg *cfg, uint64_t *bytes)
     if (cfg->split > n) {
         err = MOX_FAIL(MOX_E_ARG, "%u parts for %u tensors", cfg->split, n);
         goto out;
+    }
+    w.tile_bytes = min_tile_bytes;
+    for (uint32_t i = 0; i < n; i++) {
+        size_t wanted = t[i].bytes < max_tile_bytes ? (size_t)t[i].bytes : max_tile_bytes;
+        w.tile_bytes = wanted > w.tile_bytes ? wanted : w.tile_bytes;
     }
     w.buf = malloc(write_bytes);
     if (!w.buf) {

@@ -307,8 +307,8 @@ static const char *const end_texts[] = {
     "<|eot|>",
     "<eos>",
     "<|end_of_text|>",
-    "<\xEF\xBD\x9C"
-    "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+    ("<\xEF\xBD\x9C"
+     "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>"),
 };
 enum { END_OF_TURN_TEXTS = 6 }; /* the first ones end a turn rather than a text */
 

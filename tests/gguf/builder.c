@@ -198,8 +198,8 @@ static void toy_keys(gb *b)
                                                   "<0x41>",
                                                   "\xE2\x96\x81",
                                                   "a",
-                                                  "\xE2\x96\x81"
-                                                  "a"};
+                                                  ("\xE2\x96\x81"
+                                                   "a")};
     static const float scores[TOY_VOCAB] = {0, 0, 0, 0, -1, -2, -3};
     static const int32_t types[TOY_VOCAB] = {2, 3, 3, 6, 1, 1, 1};
     static const int32_t per_layer[2] = {32, 48};
