@@ -1,7 +1,7 @@
 /* Typed getters and the printable form of key/values. A caller says which range makes sense; what lies
  * outside never gets in. Integer widths are interchangeable because converters disagree about them; a float
  * is never a count. */
-#include "internal.h"
+#include "gguf_internal.h"
 
 #include "runtime/core/bits.h"
 

@@ -6,7 +6,7 @@
  * refused and not waited for. Names of parts are made from the name that the user gave, never from anything
  * inside a file. Nothing is mapped, and the files are closed again: who reads tensors opens them his own way.
  */
-#include "internal.h"
+#include "gguf_internal.h"
 
 #include "runtime/core/bits.h"
 #include "runtime/core/hash.h"

@@ -7,7 +7,7 @@
  *
  * Callers: mox_gguf_open with a header of growing length, tests and fuzzers with anything.
  */
-#include "internal.h"
+#include "gguf_internal.h"
 
 #include "runtime/core/bits.h"
 #include "runtime/core/hash.h"

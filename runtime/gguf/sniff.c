@@ -1,6 +1,6 @@
 /* What a file is when it is not GGUF. Most failed first runs are one of these: a pointer of git-lfs, an error
  * page saved under the model's name, the original safetensors, an archive, a file of 2023. */
-#include "internal.h"
+#include "gguf_internal.h"
 
 #include "runtime/core/bits.h"
 

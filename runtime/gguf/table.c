@@ -1,5 +1,5 @@
 /* The table that a parse leaves: its two sorted indices, and reading it. */
-#include "internal.h"
+#include "gguf_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

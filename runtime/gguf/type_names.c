@@ -1,6 +1,6 @@
 /* Names of tensor types that a file may hold and moxie cannot read: removed from the format, or of a fork.
  * The user learns which kind of file he has instead of a bare number. */
-#include "internal.h"
+#include "gguf_internal.h"
 
 #include <stdio.h>
 

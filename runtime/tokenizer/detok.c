@@ -1,7 +1,7 @@
 /* Streaming detokeniser. Characters of many bytes may be spread over several tokens, and a token may end in
  * the middle of one: what is incomplete waits, what can never be completed comes out as U+FFFD, so the output
  * is valid UTF-8 at every moment. */
-#include "internal.h"
+#include "tokenizer_internal.h"
 
 #include "runtime/gguf/utf8.h"
 

@@ -7,7 +7,7 @@
  * candidates per character at a time (each merge takes one out and puts two in). What is no piece in the end
  * is written byte by byte.
  */
-#include "internal.h"
+#include "tokenizer_internal.h"
 
 #include "runtime/core/bits.h"
 #include "runtime/gguf/utf8.h"

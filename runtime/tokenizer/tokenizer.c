@@ -6,7 +6,7 @@
  * token wins, found by narrowing a range of the sorted list byte by byte, so that a thousand of them cost no
  * more than ten.
  */
-#include "internal.h"
+#include "tokenizer_internal.h"
 
 #include "runtime/core/bits.h"
 #include "runtime/core/hash.h"
