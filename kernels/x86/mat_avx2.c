@@ -337,8 +337,15 @@ static inline __m256 load_f32(const uint8_t *p)
     return _mm256_loadu_ps((const float *)(const void *)p);
 }
 
+static inline __m256 load_bf16(const uint8_t *p)
+{
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v), 16));
+}
+
 FLOAT_BODY(f32, 64, load_f32)
 FLOAT_BODY(f16, 32, scales_f16)
+FLOAT_BODY(bf16, 32, load_bf16)
 
 TILE(tile_q4_k, q4_k)
 TILE(tile_q5_k, q5_k)
@@ -346,12 +353,14 @@ TILE(tile_q6_k, q6_k)
 TILE(tile_q8_0, q8_0)
 TILE(tile_f32, f32)
 TILE(tile_f16, f16)
+TILE(tile_bf16, bf16)
 
 const mox_tiles mox_tiles_avx2 = {
     .of_type =
         {
             [MOX_TYPE_F32] = tile_f32,
             [MOX_TYPE_F16] = tile_f16,
+            [MOX_TYPE_BF16] = tile_bf16,
             [MOX_TYPE_Q8_0] = tile_q8_0,
             [MOX_TYPE_Q4_K] = tile_q4_k,
             [MOX_TYPE_Q5_K] = tile_q5_k,
