@@ -22,7 +22,13 @@ enum {
     MAX_THREADS = 256,
     TRACE_BUFFER_BYTES = 256 << 10,
     PROGRESS_NS = 100000000,
+    PAGE = 4096,
 };
+
+/* Linux 5.14; a kernel without it faults the pages in at first use. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
 void mox_cfg_defaults(mox_cfg *cfg)
 {
@@ -142,7 +148,7 @@ static mox_err map_line(mox_ctx *ctx, mox_arena *a, uint64_t bytes)
 
 static void touch(mox_arena *a)
 {
-    for (size_t at = 0; at < a->bytes; at += 4096) {
+    for (size_t at = 0; at < a->bytes; at += PAGE) {
         ((volatile uint8_t *)a->base)[at] = 0;
     }
 }
@@ -213,7 +219,10 @@ static mox_err start_store(mox_ctx *ctx)
     if (ctx->cfg.dry_run) {
         return MOX_OK;
     }
-    return mox_store_fill(ctx->store, NULL, report_experts, ctx);
+    MOX_TRY(mox_store_fill(ctx->store, NULL, report_experts, ctx));
+    /* The fill touched the kept slots; now the rest, so that all memory is there before "ready". */
+    madvise(ctx->store_arena.base, mox_round_up(ctx->store_arena.bytes, PAGE), MADV_POPULATE_WRITE);
+    return MOX_OK;
 }
 
 static mox_err start_trace(mox_ctx *ctx)

@@ -17,7 +17,7 @@ typedef unsigned long long ull;
 
 enum {
     PAGE = 4096,
-    PROCESS_BYTES = 12 << 20, /* program, libraries, stdio, topology: measured, see docs/numbers.md */
+    PROCESS_BYTES = 6 << 20,  /* program, libraries, stdio, topology; 4 MiB measured */
     THREAD_BYTES = 128 << 10, /* what a worker touches of its stack, and its thread block */
     STAGING_MIN = 2 << 20,
     STAGING_MAX = 32 << 20,
@@ -209,12 +209,10 @@ static mox_err place_experts(const mox_plan_in *in, mox_placement *p)
         return MOX_OK;
     }
     deal_count(p, n < all ? n : all);
-    uint32_t n_kept, n_classes;
-    uint64_t kept = kept_bytes(p, &n_kept);
-    choose_io(p, kept);
-    uint64_t ahead = p->store.top_k * class_bytes(p, &n_classes);
-    if (in->dims->look_ahead && n < all && ahead * AHEAD_SHARE <= kept) {
-        p->store.transit_slots *= 2;
+    uint32_t n_kept;
+    choose_io(p, kept_bytes(p, &n_kept));
+    if (in->dims->look_ahead && n < all) {
+        p->store.transit_slots *= 2; /* no limit in bytes was given */
     }
     return count_store(p);
 }
