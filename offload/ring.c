@@ -121,9 +121,6 @@ static void ring_submit(mox_io *io, const mox_io_req *req)
         io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
     }
     io_uring_sqe_set_data64(sqe, req->id);
-#ifdef __SANITIZE_THREAD__
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-#endif
 }
 
 static uint32_t collect(mox_io *io, mox_io_done *done, uint32_t max, bool *woken)

@@ -1,0 +1,298 @@
+/* The policies on recorded routing. mox_replay's counts are held against a second simulation written here
+ * from the definitions (no lazily decayed heat, no backward pass: it rescans the history each time), exactly.
+ */
+#include "offload/policy/policy_internal.h"
+#include "offload/policy/replay.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LAYERS = 6, EXPERTS = 8, MAX_TOKENS = 2048 };
+
+typedef struct trace {
+    uint32_t n_tokens;
+    uint32_t expert[MAX_TOKENS][LAYERS][2];
+    mox_replay_step steps[MAX_TOKENS * LAYERS];
+    uint32_t experts[MAX_TOKENS * LAYERS * 2], uses[MAX_TOKENS * LAYERS * 2];
+} trace;
+
+static trace *load(const char *domain)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/traces/demo_routing_%s.csv", MOX_TEST_DATA, domain);
+    FILE *f = fopen(path, "r");
+    cr_assert_not_null(f, "%s", path);
+    trace *t = calloc(1, sizeof *t);
+    cr_assert_not_null(t);
+    char line[128];
+    cr_assert_not_null(fgets(line, sizeof line, f));
+    uint32_t n = 0, seq, pos, layer, a, b;
+    while (fgets(line, sizeof line, f)) {
+        cr_assert_eq(sscanf(line, "%u,%u,%u,%u,%u", &seq, &pos, &layer, &a, &b), 5, "%s", line);
+        cr_assert_eq(layer, n % LAYERS);
+        t->expert[n / LAYERS][layer][0] = t->experts[2 * n] = a;
+        t->expert[n / LAYERS][layer][1] = t->experts[2 * n + 1] = b;
+        t->uses[2 * n] = t->uses[2 * n + 1] = 1;
+        t->steps[n] = (mox_replay_step){.layer = layer, .first = 2 * n, .n = 2};
+        n++;
+    }
+    fclose(f);
+    t->n_tokens = n / LAYERS;
+    cr_assert_eq(n % LAYERS, 0);
+    cr_assert_gt(t->n_tokens, 1000);
+    return t;
+}
+
+static float *own_heat(const trace *t)
+{
+    float *heat = calloc(LAYERS * EXPERTS, sizeof *heat);
+    cr_assert_not_null(heat);
+    for (uint32_t i = 0; i < t->n_tokens * LAYERS * 2; i++) {
+        heat[i / 2 % LAYERS * EXPERTS + t->experts[i]] += 1.0f;
+    }
+    return heat;
+}
+
+static mox_replay_result replay(const trace *t, const char *policy, uint32_t quota, const float *prior,
+                                mox_replay_result *per_layer)
+{
+    uint32_t quotas[LAYERS];
+    for (int i = 0; i < LAYERS; i++) {
+        quotas[i] = quota;
+    }
+    mox_replay_cfg cfg = {
+        .n_layers = LAYERS,
+        .n_experts = EXPERTS,
+        .quota = quotas,
+        .policy = mox_policy_by_name(policy),
+        .margin = MOX_ADMIT_ALWAYS,
+        .prior = prior,
+        .steps = t->steps,
+        .n_steps = (size_t)t->n_tokens * LAYERS,
+        .experts = t->experts,
+        .uses = t->uses,
+    };
+    mox_replay_result r;
+    cr_assert_eq(mox_replay(&cfg, &r, per_layer), MOX_OK, "%s", mox_err_last()->msg);
+    return r;
+}
+
+/* What an expert is worth to a policy after token `now` of a layer; the least goes. */
+static double worth(const trace *t, const char *policy, int layer, uint32_t e, uint32_t now,
+                    const float *prior)
+{
+    double last = -1, count = 0, heat = 0, next = 1e9;
+    for (uint32_t i = 0; i <= now; i++) {
+        if (t->expert[i][layer][0] == e || t->expert[i][layer][1] == e) {
+            last = i;
+            count++;
+            heat += pow(MOX_HEAT_DECAY, now - i);
+        }
+    }
+    for (uint32_t i = now + 1; i < t->n_tokens && next > 1e8; i++) {
+        if (t->expert[i][layer][0] == e || t->expert[i][layer][1] == e) {
+            next = i;
+        }
+    }
+    return strcmp(policy, "lru") == 0      ? last
+           : strcmp(policy, "lfu") == 0    ? count + (last + 1) * 1e-6
+           : strcmp(policy, "dlfu") == 0   ? heat
+           : strcmp(policy, "static") == 0 ? prior[layer * EXPERTS + e]
+                                           : -next;
+}
+
+/* Hits of one layer. kept[] is in the order in which places were first filled, as ties go to the first. */
+static uint64_t brute_force(const trace *t, const char *policy, int layer, uint32_t quota, const float *prior)
+{
+    bool must_beat = strcmp(policy, "static") == 0 || strcmp(policy, "belady") == 0;
+    uint32_t kept[EXPERTS];
+    bool taken[EXPERTS] = {false};
+    for (uint32_t i = 0; i < quota; i++) {
+        int best = -1;
+        for (int e = 0; e < EXPERTS; e++) {
+            if (!taken[e] && (best < 0 || prior[layer * EXPERTS + e] > prior[layer * EXPERTS + best])) {
+                best = e;
+            }
+        }
+        taken[best] = true;
+        kept[i] = (uint32_t)best;
+    }
+    uint64_t hits = 0;
+    for (uint32_t now = 0; now < t->n_tokens; now++) {
+        const uint32_t *want = t->expert[now][layer];
+        bool miss[2] = {!taken[want[0]], !taken[want[1]]};
+        hits += !miss[0] + !miss[1];
+        for (int k = 0; k < 2; k++) {
+            int out = -1;
+            for (uint32_t i = 0; miss[k] && i < quota; i++) {
+                bool in_use = kept[i] == want[0] || kept[i] == want[1];
+                if (!in_use && (out < 0 || worth(t, policy, layer, kept[i], now, prior) <
+                                               worth(t, policy, layer, kept[out], now, prior))) {
+                    out = (int)i;
+                }
+            }
+            if (out < 0 || (must_beat && worth(t, policy, layer, want[k], now, prior) <=
+                                             worth(t, policy, layer, kept[out], now, prior))) {
+                continue;
+            }
+            taken[kept[out]] = false;
+            taken[want[k]] = true;
+            kept[out] = want[k];
+        }
+    }
+    return hits;
+}
+
+static void compare(const char *domain)
+{
+    trace *t = load(domain);
+    float *heat = own_heat(t);
+    t->n_tokens = 600; /* the second simulation is quadratic */
+    for (size_t p = 0; mox_policies[p]; p++) {
+        const char *name = mox_policies[p]->name;
+        for (uint32_t quota = 2; quota <= 6; quota += 2) {
+            mox_replay_result per_layer[LAYERS];
+            mox_replay_result r = replay(t, name, quota, heat, per_layer);
+            uint64_t sum = 0;
+            for (int layer = 0; layer < LAYERS; layer++) {
+                uint64_t expect = brute_force(t, name, layer, quota, heat);
+                cr_assert_eq(per_layer[layer].hits, expect, "%s, %s, %u kept, layer %d: %llu, expected %llu",
+                             domain, name, quota, layer, (unsigned long long)per_layer[layer].hits,
+                             (unsigned long long)expect);
+                sum += expect;
+            }
+            cr_assert_eq(r.hits, sum);
+            cr_assert_eq(r.uses, (uint64_t)t->n_tokens * LAYERS * 2);
+            cr_assert_eq(r.loads, r.uses - r.hits);
+        }
+    }
+    free(heat);
+    free(t);
+}
+
+Test(policy, replay_equals_a_second_simulation_on_english)
+{
+    compare("english");
+}
+
+Test(policy, replay_equals_a_second_simulation_on_c)
+{
+    compare("c");
+}
+
+Test(policy, belady_is_never_beaten_and_all_beat_chance)
+{
+    const char *domains[] = {"english", "c", "german"};
+    for (int d = 0; d < 3; d++) {
+        trace *t = load(domains[d]);
+        float *heat = own_heat(t);
+        for (uint32_t quota = 1; quota <= EXPERTS; quota++) {
+            uint64_t best = replay(t, "belady", quota, heat, NULL).hits;
+            for (size_t p = 0; mox_policies[p]; p++) {
+                mox_replay_result r = replay(t, mox_policies[p]->name, quota, heat, NULL);
+                double rate = (double)r.hits / (double)r.uses;
+                cr_assert_leq(r.hits, best, "%s with %u kept: %s beats belady", domains[d], quota,
+                              mox_policies[p]->name);
+                cr_assert(quota == EXPERTS ? r.hits == r.uses : rate > 0.97 * quota / EXPERTS,
+                          "%s with %u kept: %s gets %.3f", domains[d], quota, mox_policies[p]->name, rate);
+            }
+        }
+        free(heat);
+        free(t);
+    }
+}
+
+Test(policy, more_room_never_costs_hits_of_lru)
+{
+    trace *t = load("german");
+    uint64_t last = 0;
+    for (uint32_t quota = 0; quota <= EXPERTS; quota++) {
+        uint64_t hits = replay(t, "lru", quota, NULL, NULL).hits;
+        cr_assert_geq(hits, last);
+        last = hits;
+    }
+    cr_assert_eq(last, (uint64_t)t->n_tokens * LAYERS * 2);
+    cr_assert_eq(replay(t, "lru", 0, NULL, NULL).hits, 0);
+    free(t);
+}
+
+Test(policy, static_keeps_what_the_heat_names)
+{
+    trace *t = load("c");
+    float *heat = own_heat(t);
+    mox_replay_result r = replay(t, "static", 4, heat, NULL);
+    uint64_t expect = 0;
+    for (int layer = 0; layer < LAYERS; layer++) {
+        float sorted[EXPERTS];
+        memcpy(sorted, heat + layer * EXPERTS, sizeof sorted);
+        for (int k = 0; k < 4; k++) { /* the four largest */
+            int best = 0;
+            for (int e = 1; e < EXPERTS; e++) {
+                best = sorted[e] > sorted[best] ? e : best;
+            }
+            expect += (uint64_t)sorted[best];
+            sorted[best] = -1.0f;
+        }
+    }
+    cr_assert_eq(r.hits, expect);
+    cr_assert_eq(r.inserts, 0);
+    free(heat);
+    free(t);
+}
+
+Test(policy, a_margin_keeps_inserts_down)
+{
+    trace *t = load("english");
+    uint32_t quotas[LAYERS] = {4, 4, 4, 4, 4, 4};
+    uint64_t inserts[3];
+    const float margins[3] = {MOX_ADMIT_ALWAYS, 0.0f, 1.0f};
+    for (int i = 0; i < 3; i++) {
+        mox_replay_cfg cfg = {LAYERS,     EXPERTS, quotas,   mox_policy_by_name("dlfu"),
+                              margins[i], NULL,    t->steps, (size_t)t->n_tokens * LAYERS,
+                              t->experts, t->uses};
+        mox_replay_result r;
+        cr_assert_eq(mox_replay(&cfg, &r, NULL), MOX_OK);
+        inserts[i] = r.inserts;
+    }
+    cr_assert_gt(inserts[0], inserts[1]);
+    cr_assert_gt(inserts[1], inserts[2]);
+    cr_assert_gt(inserts[2], 0);
+    free(t);
+}
+
+Test(policy, heat_of_a_long_prompt_is_bounded)
+{
+    mox_expert_stat a = {0}, b = {0};
+    mox_policy_touch(&a, 1, 512);
+    cr_assert_float_eq(a.heat, 50.0f, 0.01);
+    for (uint64_t step = 1; step <= 10; step++) { /* ten uses in ten steps and ten in one count alike */
+        mox_policy_touch(&b, step, 1);
+    }
+    mox_expert_stat c = {0};
+    mox_policy_touch(&c, 10, 10);
+    cr_assert_float_eq(b.heat, c.heat, 1e-4);
+    cr_assert_float_eq(mox_policy_heat(&c, 10 + 34), c.heat / 2, 0.05);
+    cr_assert_eq(a.count, 512);
+}
+
+Test(policy, names)
+{
+    cr_assert_eq(mox_policy_by_name("auto"), mox_policy_by_name("dlfu"));
+    cr_assert_null(mox_policy_by_name("mru"));
+    cr_assert(mox_policy_by_name("belady")->needs_future);
+}
+
+Test(policy, wrong_traces_are_refused)
+{
+    uint32_t quota = 1, expert = 9, use = 1;
+    mox_replay_step step = {.layer = 0, .first = 0, .n = 1};
+    mox_replay_cfg cfg = {1, 8, &quota, mox_policy_by_name("lru"), 0, NULL, &step, 1, &expert, &use};
+    mox_replay_result r;
+    cr_assert_eq(mox_replay(&cfg, &r, NULL), MOX_E_ARG);
+    expert = 0;
+    step.layer = 1;
+    cr_assert_eq(mox_replay(&cfg, &r, NULL), MOX_E_ARG);
+}
