@@ -1,7 +1,7 @@
 # A model bigger than its budget: peak resident memory stays within --ram plus 16 MiB, whatever the micro-batch
 # and backend. small: 256 MiB in a quarter. big: about 4.8 GB in a tenth, under a cgroup limit when root.
 #   peak_rss.sh MOXIE JSONQ DATA WORK PEAK_RSS SYNTH small|big
-. "$(dirname "$0")/../cli/lib.sh"
+. "$(dirname "$0")/../lib.sh"
 PEAK_RSS=$5 SYNTH=$6 FORM=$7
 MODEL=$WORK/$FORM.gguf
 

@@ -1,7 +1,7 @@
 # From "ready" to the last token nothing is allocated, in any thread, by any library; both backends, recording
 # on. First the witness itself is tried: it must see each kind of offence.
 #   no_alloc.sh MOXIE JSONQ DATA WORK PRELOAD BAD
-. "$(dirname "$0")/../cli/lib.sh"
+. "$(dirname "$0")/../lib.sh"
 PRELOAD=$5 BAD=$6
 DEMO=$DATA/demo/moxie-demo-Q4_K_M.gguf
 
