@@ -124,14 +124,17 @@ static uint64_t *stored_hash(mox_store *st, const mox_load *load, uint32_t slab)
     return &st->io.hashes[at];
 }
 
-/* Compared: every load, or one in 64 of those that were read before. Hashed: what is compared, and what has
- * no hash yet. */
+/* Compared: every slab that has a hash, in each load or in one of 64 of those that were read whole before.
+ * Hashed: what may be compared, and what has no hash yet. */
 static void choose_check(mox_store *st, mox_load *load)
 {
-    bool first = *stored_hash(st, load, 0) == 0;
-    load->check = !first && st->cfg.verify != MOX_VERIFY_OFF &&
-                  (st->cfg.verify == MOX_VERIFY_ALWAYS || st->io.reloads++ % SAMPLE == 0);
-    load->hashed = load->check || (first && st->cfg.verify != MOX_VERIFY_OFF);
+    bool whole = true;
+    for (uint32_t slab = 0; slab < st->cfg.layout.n_slabs; slab++) {
+        whole = whole && *stored_hash(st, load, slab) != 0;
+    }
+    bool sampled = whole && st->io.reloads++ % SAMPLE == 0;
+    load->check = st->cfg.verify == MOX_VERIFY_ALWAYS || (st->cfg.verify == MOX_VERIFY_SAMPLE && sampled);
+    load->hashed = load->check || (!whole && st->cfg.verify != MOX_VERIFY_OFF);
 }
 
 void mox_files_queue(mox_store *st, uint32_t slot, mox_read_kind kind)
@@ -431,6 +434,7 @@ static mox_slot_event_kind slab_complete(mox_store *st, mox_load *load, const mo
     uint64_t *stored = stored_hash(st, load, r->slab);
     if (load->hashed && *stored == 0) {
         *stored = load->hash[r->slab];
+        return MOX_SLOT_READ_DONE;
     }
     if (!load->check) {
         return MOX_SLOT_READ_DONE;

@@ -2,6 +2,9 @@
  * place or twice with other rows shows. */
 #include "offload/fixture.h"
 
+#include "offload/slot.h"
+#include "offload/store_internal.h"
+
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -227,4 +230,77 @@ uint32_t fx_random(uint64_t *state, uint32_t below)
 {
     *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     return (uint32_t)((*state >> 33) % below);
+}
+
+/* At rest no slot is loading, pinned, failed or a zombie, and nothing is needed or in flight. */
+void fx_assert_at_rest(fixture *fx)
+{
+    mox_store *st = fx->store;
+    for (int tries = 0; tries < 2000; tries++) { /* prefetches and cancelled reads are still landing */
+        bool busy = false;
+        pthread_mutex_lock(&st->lock);
+        for (uint32_t i = 0; i < st->slots.n; i++) {
+            mox_slot_state s = st->slots.slot[i].state;
+            busy = busy || (s != MOX_SLOT_FREE && s != MOX_SLOT_READY);
+        }
+        pthread_mutex_unlock(&st->lock);
+        if (!busy) {
+            break;
+        }
+        usleep(1000);
+    }
+    pthread_mutex_lock(&st->lock);
+    const char *broken = mox_slots_check(&st->slots);
+    cr_assert_null(broken, "%s", broken);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < st->slots.n; i++) {
+        const mox_slot *s = &st->slots.slot[i];
+        cr_assert(s->state == MOX_SLOT_FREE || s->state == MOX_SLOT_READY, "slot %u is %s", i,
+                  mox_slot_state_name(s->state));
+        cr_assert_eq(s->needed, 0);
+        cr_assert_eq(s->flying, 0);
+        kept += s->state == MOX_SLOT_READY && st->info[i].kept;
+    }
+    uint32_t listed = 0;
+    for (uint32_t l = 0; l < FX_LAYERS; l++) {
+        listed += st->layer[l].n_kept;
+    }
+    cr_assert_eq(kept, listed, "%u slots say kept, the layers list %u", kept, listed);
+    pthread_mutex_unlock(&st->lock);
+}
+
+mox_counters fx_counters(fixture *fx)
+{
+    mox_counters c = {0};
+    mox_use_counters per_layer[FX_LAYERS] = {{0}};
+    mox_store_counters(fx->store, &c, per_layer);
+    const mox_use_counters *u = &c.use[MOX_PHASE_DECODE];
+    cr_assert_eq(u->hits + u->late + u->misses, u->uses);
+    cr_assert_eq(c.io.fill_bytes + c.io.demand_bytes + c.io.prefetch_bytes, c.io.read_bytes);
+    const mox_prefetch_counters *p = &c.prefetch;
+    cr_assert_leq(p->used + p->late + p->wasted + p->cancelled, p->issued);
+    uint64_t uses = 0, hits = 0, bytes = 0;
+    for (uint32_t l = 0; l < FX_LAYERS; l++) {
+        uses += per_layer[l].uses;
+        hits += per_layer[l].hits;
+        bytes += per_layer[l].hit_bytes + per_layer[l].late_bytes + per_layer[l].miss_bytes;
+        cr_assert_eq(per_layer[l].hit_bytes, per_layer[l].hits * fx_expert_bytes(fx, l));
+    }
+    cr_assert_eq(uses, u->uses + c.use[MOX_PHASE_PREFILL].uses);
+    cr_assert_eq(hits, u->hits + c.use[MOX_PHASE_PREFILL].hits);
+    cr_assert_gt(bytes, 0);
+    return c;
+}
+
+uint32_t fx_random_set(uint64_t *seed, uint32_t n, uint32_t *set)
+{
+    uint32_t used = 0, k = 0;
+    while (k < n) {
+        uint32_t e = fx_random(seed, FX_EXPERTS);
+        if (!(used >> e & 1)) {
+            used |= 1u << e;
+            set[k++] = e;
+        }
+    }
+    return n;
 }

@@ -42,7 +42,13 @@ void fx_source(void *ctx, uint32_t layer, uint32_t expert, uint32_t slab, mox_sl
 /* One layer step over distinct experts: begin, next, check, release, end. Returns the first error of next;
  * *wrong counts wrong words over all leases. */
 mox_err fx_step(fixture *fx, uint32_t layer, const uint32_t *experts, uint32_t n, size_t *wrong);
-/* Deterministic numbers for tests. */
+/* fx_assert_at_rest: waits for what is still landing; then every slot is free or ready, nothing is needed or
+ * in flight, and the slots that say they are kept are those that the layers list. */
+void fx_assert_at_rest(fixture *fx);
+/* fx_counters: a copy, after checking every sum that must hold. */
+mox_counters fx_counters(fixture *fx);
+/* Deterministic numbers for tests; n distinct experts. */
+uint32_t fx_random_set(uint64_t *seed, uint32_t n, uint32_t *set);
 uint32_t fx_random(uint64_t *state, uint32_t below);
 
 #endif
