@@ -105,8 +105,8 @@ static void take_moe(mox_graph *g, mox_arena *a)
     b->e = take_f32(a, (size_t)n * h->top_k, h->d_model);
     b->scratch = mox_arena_take(a, scratch, ALIGN);
     b->ahead_h = take_f32(a, MOX_AHEAD_ROWS, h->d_model);
-    b->ahead_ids = take_u32(a, MOX_AHEAD_ROWS * h->top_k);
-    b->ahead_weights = take_f32(a, MOX_AHEAD_ROWS, h->top_k);
+    b->ahead_ids = take_u32(a, MOX_AHEAD_ROWS * (h->top_k + 1));
+    b->ahead_weights = take_f32(a, MOX_AHEAD_ROWS, h->top_k + 1);
     b->ahead_expert = take_u32(a, h->n_experts);
     b->ahead_score = take_f32(a, 1, h->n_experts);
 }

@@ -58,7 +58,7 @@ typedef struct mox_moe_buffers { /* valid within one MoE op */
     float *e;                    /* [n][k][d] */
     void *scratch;
     float *ahead_h;         /* [MOX_AHEAD_ROWS][d] */
-    uint32_t *ahead_ids;    /* [MOX_AHEAD_ROWS][k] */
+    uint32_t *ahead_ids;    /* [MOX_AHEAD_ROWS][k + 1] */
     float *ahead_weights;   /* the same */
     uint32_t *ahead_expert; /* [n_experts] */
     float *ahead_score;     /* [n_experts] */

