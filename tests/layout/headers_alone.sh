@@ -22,6 +22,10 @@ alone() { # LANGUAGE OPTION...
 # shellcheck disable=SC2086 # lists of options
 for header in "$@"; do
     case $header in
+    */x86/*avx512*) # helpers of the AVX-512 files
+        alone c -std=c11 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
+        continue
+        ;;
     */x86/*) # bodies for one instruction set, included by the C files of that set alone
         alone c -std=c11 -mavx2 -mfma -mf16c
         continue
