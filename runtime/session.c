@@ -28,6 +28,11 @@ mox_err mox_step(mox_ctx *ctx, const mox_row *rows, uint32_t n, mox_phase phase,
 {
     MOX_TRY(not_dry(ctx));
     mox_graph *g = &ctx->graph;
+    for (uint32_t i = 0; i < n && !logits; i++) {
+        if (rows[i].want_logits) {
+            return MOX_FAIL(MOX_E_ARG, "step: row %u wants logits and there is no room for them", i);
+        }
+    }
     MOX_TRY(mox_graph_step(g, rows, n, phase));
     uint32_t n_want = 0;
     for (uint32_t i = 0; i < n; i++) {

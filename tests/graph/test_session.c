@@ -3,8 +3,10 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char demo[] = "demo/moxie-demo-Q4_K_M.gguf";
 static const uint32_t prompt[] = {1, 559, 3994, 486, 509, 309, 2397, 525, 4023, 369};
@@ -38,6 +40,8 @@ Test(graph_session, rows_that_do_not_fit_are_refused_and_change_nothing)
         cr_expect_eq(mox_step(ctx, &bad[i].row, 1, MOX_PHASE_DECODE, NULL), bad[i].want, "row %zu", i);
         cr_expect_eq(mox_seq_len(ctx, 0), 2);
     }
+    mox_row wants = {.pos = 2, .token = 5, .want_logits = true};
+    cr_expect_eq(mox_step(ctx, &wants, 1, MOX_PHASE_DECODE, NULL), MOX_E_ARG);
     cr_expect_eq(mox_step(ctx, ok, 0, MOX_PHASE_DECODE, NULL), MOX_E_ARG);
     cr_expect_eq(mox_step(ctx, ok, 5, MOX_PHASE_DECODE, NULL), MOX_E_ARG);
     uint32_t many[7] = {1, 2, 3, 4, 5, 6, 7};
@@ -207,7 +211,55 @@ Test(graph_session, counters_add_up)
     mox_close(&ctx);
 }
 
-/* An activation that is not finite is an error that names its place, and the sequence is as before. */
+/* A copy of mixtral-a in which one value of a tensor is not a number. */
+static void poison(const char *tensor, char *path)
+{
+    mox_gguf *g = NULL;
+    fx_ok(mox_gguf_open(&g, MOX_TEST_DATA "/models/mixtral-a.gguf"), "open");
+    const mox_gguf_tensor *t = mox_gguf_find(g, tensor);
+    cr_assert(t);
+    static char bytes[1 << 20];
+    FILE *f = fopen(MOX_TEST_DATA "/models/mixtral-a.gguf", "rb");
+    cr_assert(f);
+    size_t n = fread(bytes, 1, sizeof bytes, f);
+    fclose(f);
+    float nan = NAN;
+    memcpy(bytes + t->off + 4 * sizeof(float), &nan, sizeof nan);
+    mox_gguf_close(&g);
+    int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, bytes, n), (ssize_t)n);
+    close(fd);
+}
+
+/* A value that is not finite is an error that names layer and operation, never an answer; the sequence is as
+ * before. */
+Test(graph_session, a_value_that_is_not_a_number_names_its_place)
+{
+    static const char *const cases[][3] = {
+        {"blk.1.ffn_norm.weight", "layer 1", "router"},
+        {"blk.0.ffn_gate_inp.weight", "layer 0", "router"},
+        {"blk.1.attn_norm.weight", "layer 1", "attention"},
+        {"blk.0.attn_norm.weight", "layer 0", "attention"},
+    };
+    for (int i = 0; i < 4; i++) {
+        char path[] = "/tmp/moxie-nan-XXXXXX", unused[1024];
+        poison(cases[i][0], path);
+        mox_cfg cfg = fx_plain("", 50, unused, sizeof unused);
+        cfg.model = path;
+        mox_ctx *ctx = fx_open(&cfg);
+        uint32_t tokens[3] = {5, 6, 7};
+        mox_err err = mox_eval(ctx, 0, tokens, 3, true, NULL, NULL);
+        const char *msg = mox_err_last()->msg;
+        cr_expect_eq(err, MOX_E_NUMERIC, "%s: %s", cases[i][0], mox_err_name(err));
+        cr_expect(strstr(msg, cases[i][1]) != NULL, "%s: '%s'", cases[i][0], msg);
+        cr_expect(i < 2 ? strstr(msg, cases[i][2]) != NULL : true, "%s: '%s'", cases[i][0], msg);
+        cr_expect_eq(mox_seq_len(ctx, 0), 0);
+        mox_close(&ctx);
+        unlink(path);
+    }
+}
+
 Test(graph_session, failed_step_leaves_the_sequence_as_it_was)
 {
     char path[1024];
