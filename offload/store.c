@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define DEFAULT_REQUEST ((size_t)1 << 20)
-enum { DEFAULT_DEPTH = 32, SLOT_ALIGN = 4096, STATE_ALIGN = 64 };
+enum { DEFAULT_DEPTH = 32, SLOT_ALIGN = 4096, STATE_ALIGN = 64, POPULATE_AHEAD = 8 };
 
 void mox_store_cfg_defaults(mox_store_cfg *cfg)
 {
@@ -167,6 +167,7 @@ static void take_slots(const mox_store_cfg *cfg, mox_arena *a, tables *t)
             uint8_t *p = mox_arena_take(a, bytes, SLOT_ALIGN);
             if (p && t->info && !cfg->reserve_only) {
                 t->info[at].bytes = p;
+                t->info[at].n_bytes = bytes;
                 t->slot[at].size_class = (uint8_t)c;
             }
         }
@@ -351,6 +352,8 @@ static mox_err wait_filled(mox_store *st, uint32_t slot, uint32_t generation)
     return MOX_OK;
 }
 
+/* While the I/O thread reads, this thread takes the page faults of the slots ahead of it, and at the end
+ * those of the slots that are not filled now: no step pays for them. */
 mox_err mox_store_fill(mox_store *st, const float *heat,
                        void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx)
 {
@@ -375,8 +378,14 @@ mox_err mox_store_fill(mox_store *st, const float *heat,
     mox_files_wake(st);
     mox_err err = MOX_OK;
     uint64_t done = 0;
+    uint32_t populated = 0;
     for (uint32_t i = 0; i < queued; i++) {
         uint32_t slot = st->fill_order[i];
+        pthread_mutex_unlock(&st->lock);
+        for (; populated < queued && populated < i + POPULATE_AHEAD; populated++) {
+            mox_ram_populate(st, st->fill_order[populated]);
+        }
+        pthread_mutex_lock(&st->lock);
         mox_err e = err == MOX_OK ? wait_filled(st, slot, st->slots.slot[slot].generation) : MOX_OK;
         if (err != MOX_OK || e != MOX_OK) {
             err = err != MOX_OK ? err : e;
@@ -393,6 +402,9 @@ mox_err mox_store_fill(mox_store *st, const float *heat,
         }
     }
     pthread_mutex_unlock(&st->lock);
+    for (uint32_t i = 0; i < st->slots.n; i++) { /* transit slots too; the others cost a system call */
+        mox_ram_populate(st, i);
+    }
     return err;
 }
 

@@ -48,6 +48,7 @@ typedef struct mox_load {
 /* What the store knows of a slot beyond its life-cycle. */
 typedef struct mox_slot_info {
     uint8_t *bytes;
+    size_t n_bytes;
     bool kept;          /* counts against its layer's quota; otherwise transit */
     bool prefetched;    /* a prefetch whose use is not decided yet */
     bool predicted;     /* a coming step is expected to use it */
@@ -187,6 +188,8 @@ mox_slot_result mox_ram_want(mox_store *st, uint32_t layer, uint32_t expert, mox
 void mox_ram_keep(mox_store *st, uint32_t layer, uint32_t slot);
 void mox_ram_admit(mox_store *st, uint32_t layer, uint32_t slot);
 void mox_ram_cancel(mox_store *st, uint32_t slot);
+/* The pages of a slot are faulted in now rather than by the read that first fills them. No lock needed. */
+void mox_ram_populate(const mox_store *st, uint32_t slot);
 
 /* tier_file.c */
 mox_err mox_files_open(mox_store *st);

@@ -7,6 +7,13 @@
  */
 #include "offload/store_internal.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
 mox_slot_result mox_ram_apply(mox_store *st, mox_slot_event_kind kind, uint32_t slot, uint32_t generation)
 {
     mox_slot_event e = {.kind = kind, .slot = slot, .generation = generation};
@@ -160,4 +167,14 @@ void mox_ram_admit(mox_store *st, uint32_t layer, uint32_t slot)
     l->kept[st->open_at[victim]] = expert;
     st->count.admissions++;
     st->count.evictions++;
+}
+
+void mox_ram_populate(const mox_store *st, uint32_t slot)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = (uintptr_t)st->info[slot].bytes & ~(page - 1);
+    uintptr_t end = (uintptr_t)st->info[slot].bytes + st->info[slot].n_bytes;
+    /* Older kernels refuse: the first load of the slot then takes the faults. Contents are left alone, so the
+     * I/O thread may be writing here. */
+    madvise((void *)begin, end - begin, MADV_POPULATE_WRITE);
 }
