@@ -19,9 +19,9 @@ static void info_text(const mox_model_info *m, const mox_gguf *g)
            mox_human(m->kv_bytes_per_token[MOX_KV_F16], a), mox_human(m->kv_bytes_per_token[MOX_KV_Q8_0], b),
            mox_human(m->kv_bytes_per_token[MOX_KV_F32], c));
     printf("  vocabulary  %u\n", m->n_vocab);
-    printf("  file        GGUF v%u, %u file%s, %s; in memory: experts %s + the rest %s\n", mox_gguf_version(g),
-           mox_gguf_n_files(g), mox_gguf_n_files(g) == 1 ? "" : "s", mox_human(m->file_bytes, a),
-           mox_human(m->expert_bytes, b), mox_human(m->dense_bytes, c));
+    printf("  file        GGUF v%u, %u file%s, %s; in memory: experts %s + the rest %s\n",
+           mox_gguf_version(g), mox_gguf_n_files(g), mox_gguf_n_files(g) == 1 ? "" : "s",
+           mox_human(m->file_bytes, a), mox_human(m->expert_bytes, b), mox_human(m->dense_bytes, c));
     printf("  quants      %s\n", m->quants);
     printf("supported: yes\n");
 }
