@@ -94,4 +94,11 @@ static inline __m256i pair_s8(const uint8_t *a, const uint8_t *b)
     return _mm256_cvtepi8_epi16(v);
 }
 
+/* K-quants without minimums: p = (d * S) * a */
+static inline void k_finish(const uint8_t *head, uint32_t half, __m256i sum, float a, float *p)
+{
+    __m256 u = _mm256_mul_ps(scales_f16(head + 16 * half), _mm256_cvtepi32_ps(sum));
+    _mm256_storeu_ps(p + HALF * half, _mm256_mul_ps(u, _mm256_set1_ps(a)));
+}
+
 #endif

@@ -93,4 +93,11 @@ static inline __m512i or_masked(__m512i base, __m512i bits, __m512i mask)
     return _mm512_ternarylogic_epi32(base, bits, mask, 0xf8);
 }
 
+/* K-quants without minimums: p = (d * S) * a */
+static inline void k_finish(const uint8_t *head, __m512i sum, float a, float *p)
+{
+    __m512 u = _mm512_mul_ps(scales_f16(head), _mm512_cvtepi32_ps(sum));
+    _mm512_storeu_ps(p, _mm512_mul_ps(u, _mm512_set1_ps(a)));
+}
+
 #endif

@@ -47,13 +47,6 @@ static inline __m256i k_mins(const k45_scales *s, uint32_t half, const mox_act_k
     return min;
 }
 
-/* p = (d * S) * a */
-static inline void k_finish(const uint8_t *head, uint32_t half, __m256i sum, float a, float *p)
-{
-    __m256 u = _mm256_mul_ps(scales_f16(head + 16 * half), _mm256_cvtepi32_ps(sum));
-    _mm256_storeu_ps(p + HALF * half, _mm256_mul_ps(u, _mm256_set1_ps(a)));
-}
-
 /* p = fma(d, S, -(dmin * M)) * a */
 static inline void k_finish_min(const uint8_t *head, uint32_t half, __m256i sum, __m256i min, float a,
                                 float *p)

@@ -34,13 +34,6 @@ static inline __m512i add_mins(__m512i min, const uint8_t (*mn)[R], uint32_t c, 
     return _mm512_dpwssd_epi32(min, pair, broadcast4(sums + 2 * c));
 }
 
-/* p = (d * S) * a */
-static inline void k_finish(const uint8_t *head, __m512i sum, float a, float *p)
-{
-    __m512 u = _mm512_mul_ps(scales_f16(head), _mm512_cvtepi32_ps(sum));
-    _mm512_storeu_ps(p, _mm512_mul_ps(u, _mm512_set1_ps(a)));
-}
-
 /* p = fma(d, S, -(dmin * M)) * a */
 static inline void k_finish_min(const uint8_t *head, __m512i sum, __m512i min, float a, float *p)
 {
