@@ -32,6 +32,7 @@ static void regret(mox_store *st)
         st->count.prefetch.switched_off++;
     } else if (a->off && a->n_outcomes >= PROBE_READS) {
         a->off = !pays;
+        st->count.prefetch.switched_off += !pays;
         a->probe_pause = pays ? FIRST_PAUSE : a->probe_pause * 2;
         a->probe_pause = a->probe_pause > LONGEST_PAUSE ? LONGEST_PAUSE : a->probe_pause;
         a->next_probe = st->step + a->probe_pause;

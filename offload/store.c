@@ -743,6 +743,14 @@ uint32_t mox_store_resident(mox_store *st, uint32_t layer, uint64_t *bitmap)
     return n;
 }
 
+bool mox_store_ahead_off(mox_store *st)
+{
+    pthread_mutex_lock(&st->lock);
+    bool off = !st->cfg.look_ahead || st->ahead.off;
+    pthread_mutex_unlock(&st->lock);
+    return off;
+}
+
 const char *mox_store_io_name(const mox_store *st)
 {
     return st->io.name;

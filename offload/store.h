@@ -133,6 +133,9 @@ void mox_store_counters(mox_store *store, mox_counters *c, mox_use_counters *per
 /* mox_store_resident: experts of a layer in RAM now; bitmap of n_experts bits, least significant first. */
 uint32_t mox_store_resident(mox_store *store, uint32_t layer, uint64_t *bitmap);
 
+/* mox_store_ahead_off: look-ahead is switched off now, by the configuration or because it did not pay. */
+bool mox_store_ahead_off(mox_store *store);
+
 const char *mox_store_io_name(const mox_store *store); /* "io_uring O_DIRECT", "pread buffered", ... */
 
 #endif

@@ -27,7 +27,7 @@ typedef struct mox_io_counters {
 typedef struct mox_prefetch_counters {
     uint64_t issued, used, late, wasted, cancelled; /* experts; used + late + wasted + cancelled <= issued */
     uint64_t wasted_bytes;
-    uint64_t switched_off; /* times the regret rule stopped look-ahead */
+    uint64_t switched_off; /* times the regret rule stopped look-ahead, failed probes included */
 } mox_prefetch_counters;
 
 typedef struct mox_counters {

@@ -9,7 +9,8 @@ static int32_t victim(const mox_policy_view *view, uint32_t candidate)
     float coldest = 0.0f;
     for (uint32_t i = 0; i < view->n_kept; i++) {
         float heat = mox_policy_heat(&view->stats[view->kept[i]], view->step);
-        if (best < 0 || heat < coldest) {
+        if (best < 0 || heat < coldest ||
+            (heat == coldest && mox_policy_tie(view, view->kept[i], view->kept[best]))) {
             best = (int32_t)i;
             coldest = heat;
         }

@@ -6,7 +6,7 @@ static int32_t victim(const mox_policy_view *view, uint32_t candidate)
 {
     int32_t best = -1;
     for (uint32_t i = 0; i < view->n_kept; i++) {
-        if (best < 0 || view->stats[view->kept[i]].prior < view->stats[view->kept[best]].prior) {
+        if (best < 0 || mox_policy_tie(view, view->kept[i], view->kept[best])) {
             best = (int32_t)i;
         }
     }

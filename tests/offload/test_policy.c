@@ -104,7 +104,16 @@ static double worth(const trace *t, const char *policy, int layer, uint32_t e, u
                                            : -next;
 }
 
-/* Hits of one layer. kept[] is in the order in which places were first filled, as ties go to the first. */
+/* Whether a goes before b: less worth, of equals less saved heat, then the higher id. */
+static bool goes(const trace *t, const char *policy, int layer, uint32_t a, uint32_t b, uint32_t now,
+                 const float *prior)
+{
+    double wa = worth(t, policy, layer, a, now, prior), wb = worth(t, policy, layer, b, now, prior);
+    float pa = prior[layer * EXPERTS + a], pb = prior[layer * EXPERTS + b];
+    return wa != wb ? wa < wb : pa != pb ? pa < pb : a > b;
+}
+
+/* Hits of one layer. */
 static uint64_t brute_force(const trace *t, const char *policy, int layer, uint32_t quota, const float *prior)
 {
     bool must_beat = strcmp(policy, "static") == 0 || strcmp(policy, "belady") == 0;
@@ -129,8 +138,7 @@ static uint64_t brute_force(const trace *t, const char *policy, int layer, uint3
             int out = -1;
             for (uint32_t i = 0; miss[k] && i < quota; i++) {
                 bool in_use = kept[i] == want[0] || kept[i] == want[1];
-                if (!in_use && (out < 0 || worth(t, policy, layer, kept[i], now, prior) <
-                                               worth(t, policy, layer, kept[out], now, prior))) {
+                if (!in_use && (out < 0 || goes(t, policy, layer, kept[i], kept[out], now, prior))) {
                     out = (int)i;
                 }
             }

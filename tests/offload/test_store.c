@@ -1,10 +1,13 @@
 /* The store over a real file: right bytes whatever the order, counters that add up, memory as planned. */
 #include "offload/fixture.h"
 
-#include "offload/slot.h"
+#include "offload/policy/replay.h"
+#include "offload/topo.h"
+
 #include "offload/store_internal.h"
 
 #include <criterion/criterion.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -52,9 +55,8 @@ static void run_mode(mox_io_mode mode, uint32_t quota, uint32_t transit, bool pr
 
 Test(store, serves_right_bytes_with_io_uring)
 {
-    mox_io_mode modes[] = {MOX_IO_AUTO, MOX_IO_PREAD};
-    run_mode(modes[0], 3, 4, false);
-    run_mode(modes[0], 0, 2, false);
+    run_mode(MOX_IO_AUTO, 3, 4, false);
+    run_mode(MOX_IO_AUTO, 0, 2, false);
 }
 
 Test(store, serves_right_bytes_with_pread)
@@ -87,4 +89,211 @@ Test(store, everything_kept_reads_nothing_after_the_fill)
     cr_assert_eq(c.use[MOX_PHASE_DECODE].hits, c.use[MOX_PHASE_DECODE].uses);
     fx_close(&fx);
     fx_remove(&fx);
+}
+
+static uint32_t kept_mask(fixture *fx, uint32_t layer)
+{
+    uint32_t mask = 0;
+    for (uint32_t i = 0; i < fx->store->layer[layer].n_kept; i++) {
+        mask |= 1u << fx->store->layer[layer].kept[i];
+    }
+    return mask;
+}
+
+/* The planner replays traces through the same policies: what it predicts must be what the store keeps. */
+static void keeps_what_replay_says(const mox_policy_ops *policy)
+{
+    enum { STEPS = 400 };
+    fixture fx;
+    fx_write(&fx, 1);
+    mox_store_cfg cfg = fx_cfg(&fx);
+    cfg.policy = policy;
+    cr_assert_eq(fx_open(&fx, &cfg), MOX_OK);
+    float heat[FX_LAYERS * FX_EXPERTS];
+    uint64_t seed = 3;
+    for (int i = 0; i < FX_LAYERS * FX_EXPERTS; i++) {
+        heat[i] = (float)fx_random(&seed, 1000);
+    }
+    cr_assert_eq(mox_store_fill(fx.store, heat, NULL, NULL), MOX_OK);
+    mox_replay_step steps[STEPS];
+    uint32_t experts[2 * STEPS], uses[2 * STEPS], quota[FX_LAYERS] = {3, 3, 3, 3};
+    uint64_t hits = 0;
+    for (uint32_t i = 0; i < STEPS; i++) {
+        steps[i] = (mox_replay_step){.layer = i % FX_LAYERS, .first = 2 * i, .n = 2};
+        experts[2 * i] = fx_random(&seed, 2) ? fx_random(&seed, 2) : fx_random(&seed, FX_EXPERTS);
+        experts[2 * i + 1] = (experts[2 * i] + 1 + fx_random(&seed, FX_EXPERTS - 1)) % FX_EXPERTS;
+        uses[2 * i] = uses[2 * i + 1] = 1;
+        uint32_t kept = kept_mask(&fx, i % FX_LAYERS);
+        hits += (kept >> experts[2 * i] & 1) + (kept >> experts[2 * i + 1] & 1);
+        size_t wrong = 0;
+        cr_assert_eq(fx_step(&fx, i % FX_LAYERS, experts + 2 * i, 2, &wrong), MOX_OK);
+        cr_assert_eq(wrong, 0);
+    }
+    mox_replay_cfg replay = {.n_layers = FX_LAYERS,
+                             .n_experts = FX_EXPERTS,
+                             .quota = quota,
+                             .policy = policy,
+                             .margin = MOX_ADMIT_ALWAYS,
+                             .prior = heat,
+                             .steps = steps,
+                             .n_steps = STEPS,
+                             .experts = experts,
+                             .uses = uses};
+    mox_replay_result r;
+    cr_assert_eq(mox_replay(&replay, &r, NULL), MOX_OK);
+    cr_assert_eq(r.hits, hits, "%s: replay %llu, store %llu", policy->name, (unsigned long long)r.hits,
+                 (unsigned long long)hits);
+    mox_counters c = fx_counters(&fx);
+    cr_assert_eq(c.admissions, r.inserts);
+    cr_assert_geq(c.use[MOX_PHASE_DECODE].hits, hits, "transit slots only add hits");
+    fx_close(&fx);
+    fx_remove(&fx);
+}
+
+Test(store, keeps_what_replay_says)
+{
+    for (size_t i = 0; mox_policies[i]; i++) {
+        if (!mox_policies[i]->needs_future) {
+            keeps_what_replay_says(mox_policies[i]);
+        }
+    }
+}
+
+Test(store, reserve_only_counts_the_same_bytes)
+{
+    fixture fx;
+    fx_write(&fx, 1);
+    mox_store_cfg cfg = fx_cfg(&fx);
+    mox_arena plan = mox_arena_plan();
+    cr_assert_eq(mox_store_create(&fx.store, &cfg, &plan), MOX_OK);
+    mox_arena arena;
+    cr_assert_eq(mox_arena_map(&arena, plan.used, MOX_ARENA_RESERVE), MOX_OK);
+    cfg.reserve_only = true; /* the arena faults when touched */
+    cr_assert_eq(mox_store_create(&fx.store, &cfg, &arena), MOX_OK);
+    cr_assert_null(fx.store);
+    cr_assert_eq(arena.used, plan.used);
+    mox_arena_unmap(&arena);
+    fx_remove(&fx);
+}
+
+Test(store, an_arena_that_is_too_small_is_refused)
+{
+    fixture fx;
+    fx_write(&fx, 1);
+    mox_store_cfg cfg = fx_cfg(&fx);
+    mox_arena plan = mox_arena_plan();
+    cr_assert_eq(mox_store_create(&fx.store, &cfg, &plan), MOX_OK);
+    size_t sizes[] = {4096, plan.used / 2, plan.used - 1};
+    for (int i = 0; i < 3; i++) {
+        mox_arena arena;
+        cr_assert_eq(mox_arena_map(&arena, sizes[i], 0), MOX_OK);
+        arena.bytes = sizes[i];
+        cr_assert_eq(mox_store_create(&fx.store, &cfg, &arena), MOX_E_NO_MEMORY);
+        cr_assert_null(fx.store);
+        mox_arena_unmap(&arena);
+    }
+    fx_remove(&fx);
+}
+
+Test(store, waiting_with_every_slot_leased_is_an_error_not_a_hang)
+{
+    fixture fx;
+    fx_write(&fx, 1);
+    mox_store_cfg cfg = fx_cfg(&fx);
+    cfg.transit_slots = FX_TOP_K;
+    for (int i = 0; i < FX_LAYERS; i++) {
+        fx.layers[i].quota = 0;
+    }
+    cr_assert_eq(fx_open(&fx, &cfg), MOX_OK);
+    mox_need needs[3] = {{0, 1, 1}, {1, 1, 1}, {2, 1, 1}};
+    mox_store_begin(fx.store, 0, MOX_PHASE_DECODE, needs, 3);
+    mox_lease a, b, c;
+    bool done;
+    cr_assert_eq(mox_store_next(fx.store, &a, &done), MOX_OK);
+    cr_assert_eq(mox_store_next(fx.store, &b, &done), MOX_OK);
+    cr_assert_eq(mox_store_next(fx.store, &c, &done), MOX_E_INTERNAL);
+    mox_store_release(fx.store, &a);
+    cr_assert_eq(mox_store_next(fx.store, &c, &done), MOX_OK, "a slot came back, the wave goes on");
+    cr_assert_eq(fx_wrong_words(0, b.expert, &fx, b.slot), 0, "the other lease was left alone");
+    cr_assert_eq(fx_wrong_words(0, c.expert, &fx, c.slot), 0);
+    mox_store_end(fx.store); /* takes back what was not released */
+    fx_assert_at_rest(&fx);
+    fx_close(&fx);
+    fx_remove(&fx);
+}
+
+Test(store, wrong_configurations_are_refused)
+{
+    fixture fx;
+    fx_write(&fx, 1);
+    mox_arena plan = mox_arena_plan();
+    mox_store_cfg cfg = fx_cfg(&fx);
+    cfg.transit_slots = FX_TOP_K - 1;
+    cr_assert_eq(mox_store_create(&fx.store, &cfg, &plan), MOX_E_ARG);
+    cfg = fx_cfg(&fx);
+    cfg.policy = mox_policy_by_name("belady");
+    cr_assert_eq(mox_store_create(&fx.store, &cfg, &plan), MOX_E_ARG);
+    cfg = fx_cfg(&fx);
+    cfg.io_depth = MOX_IO_MAX_DEPTH + 1;
+    cr_assert_eq(mox_store_create(&fx.store, &cfg, &plan), MOX_E_ARG);
+    fx_remove(&fx);
+}
+
+Test(store, sample_compares_one_load_in_64)
+{
+    fixture fx;
+    fx_write(&fx, 1);
+    mox_store_cfg cfg = fx_cfg(&fx);
+    cfg.verify = MOX_VERIFY_SAMPLE;
+    cfg.transit_slots = FX_TOP_K;
+    for (int i = 0; i < FX_LAYERS; i++) {
+        fx.layers[i].quota = 0;
+    }
+    cr_assert_eq(fx_open(&fx, &cfg), MOX_OK);
+    for (uint32_t i = 0; i < 6 * 65; i++) { /* six experts in turn through two slots: every use is a load */
+        uint32_t e = i % FX_EXPERTS;
+        size_t wrong = 0;
+        cr_assert_eq(fx_step(&fx, 0, &e, 1, &wrong), MOX_OK);
+        cr_assert_eq(wrong, 0);
+    }
+    mox_counters c = fx_counters(&fx);
+    cr_assert_eq(c.io.verified, 6 * FX_SLABS, "%llu slabs were compared", (unsigned long long)c.io.verified);
+    fx_close(&fx);
+    fx_remove(&fx);
+}
+
+Test(io, probe_reads_at_some_rate_with_either_backend)
+{
+    fixture fx;
+    fx_write(&fx, 8);
+    double rate = 0;
+    cr_assert_eq(mox_io_probe_rate(fx.path, 0, fx.file_bytes, 65536, 4, MOX_IO_AUTO, &rate), MOX_OK);
+    cr_assert_gt(rate, 0);
+    rate = 0;
+    cr_assert_eq(mox_io_probe_rate(fx.path, 4096, fx.file_bytes, 65536, 4, MOX_IO_PREAD, &rate), MOX_OK);
+    cr_assert_gt(rate, 0);
+    cr_assert_eq(mox_io_probe_rate(fx.path, fx.file_bytes, 4096, 65536, 4, MOX_IO_PREAD, &rate), MOX_E_ARG);
+    fx_remove(&fx);
+    cr_assert_eq(mox_io_probe_rate(fx.path, 0, 4096, 65536, 4, MOX_IO_PREAD, &rate), MOX_E_OPEN);
+}
+
+Test(topo, finds_cores_and_binds_to_one)
+{
+    mox_topo *t;
+    cr_assert_eq(mox_topo_create(&t), MOX_OK);
+    cpu_set_t before, after;
+    cr_assert_eq(sched_getaffinity(0, sizeof before, &before), 0);
+    cr_assert_geq(mox_topo_cores(t), 1);
+    cr_assert_leq(mox_topo_cores(t), (uint32_t)CPU_COUNT(&before));
+    mox_topo_set_workers(t, mox_topo_cores(t) + 1);
+    mox_topo_bind_worker(t, 0); /* more workers than cores: nothing is pinned */
+    cr_assert_eq(sched_getaffinity(0, sizeof after, &after), 0);
+    cr_assert(CPU_EQUAL(&before, &after));
+    mox_topo_set_workers(t, mox_topo_cores(t));
+    mox_topo_bind_worker(t, 0);
+    cr_assert_eq(sched_getaffinity(0, sizeof after, &after), 0);
+    cr_assert_eq(CPU_COUNT(&after), 1);
+    cr_assert_not_null(strstr(mox_topo_describe(t), "core"));
+    mox_topo_destroy(&t);
+    cr_assert_null(t);
 }
