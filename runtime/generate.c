@@ -45,16 +45,20 @@ static mox_err eval(generation *gen, const uint32_t *tokens, uint32_t n, mox_pha
     return MOX_OK;
 }
 
-/* Report a token; the last one brings along what the detokeniser still held back. */
-static bool hand_out(generation *gen, uint32_t id, bool last)
+static bool hand_out(generation *gen, uint32_t id)
 {
     gen->out->n_new++;
-    size_t n = 0;
-    if (gen->ctx->tokenizer) {
-        n = mox_detok_push(&gen->detok, id, gen->ctx->text);
-        n += last ? mox_detok_flush(&gen->detok, gen->ctx->text + n) : 0;
-    }
+    size_t n = gen->ctx->tokenizer ? mox_detok_push(&gen->detok, id, gen->ctx->text) : 0;
     return !gen->cfg->on_token || gen->cfg->on_token(gen->cfg->arg, id, gen->ctx->text, n);
+}
+
+/* The answer is over, for whatever reason: what the detokeniser still holds back comes out. */
+static void flush(generation *gen)
+{
+    size_t n = gen->ctx->tokenizer ? mox_detok_flush(&gen->detok, gen->ctx->text) : 0;
+    if (n && gen->cfg->on_token) {
+        gen->cfg->on_token(gen->cfg->arg, MOX_TOKEN_NONE, gen->ctx->text, n);
+    }
 }
 
 static mox_err decode(generation *gen, uint32_t row)
@@ -72,7 +76,7 @@ static mox_err decode(generation *gen, uint32_t row)
             return MOX_OK;
         }
         bool enough = gen->cfg->max_new && gen->out->n_new + 1 >= gen->cfg->max_new;
-        bool more = hand_out(gen, id, enough);
+        bool more = hand_out(gen, id);
         if (!more || enough) {
             gen->out->stop = more ? "length" : "user";
             return gen->cfg->all_logits ? eval(gen, &id, 1, MOX_PHASE_DECODE, &row) : MOX_OK;
@@ -97,7 +101,9 @@ mox_err mox_generate(mox_ctx *ctx, uint32_t seq, const mox_gen_cfg *cfg, mox_gen
     MOX_TRY(eval(&gen, cfg->prompt, cfg->n_prompt, MOX_PHASE_PREFILL, &row));
     result.prefill_s = seconds_since(begin);
     begin = mox_now_ns();
-    MOX_TRY(decode(&gen, row));
+    mox_err err = decode(&gen, row);
+    flush(&gen);
+    MOX_TRY(err);
     result.decode_s = seconds_since(begin);
     *out = result;
     return MOX_OK;

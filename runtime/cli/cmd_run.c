@@ -30,7 +30,7 @@ static bool on_token(void *arg, uint32_t id, const char *text, size_t n)
 {
     run_state *r = arg;
     mox_stop_soft(true); /* from here on text has been given out */
-    if (r->n_ids < r->max_ids) {
+    if (id != MOX_TOKEN_NONE && r->n_ids < r->max_ids) {
         r->ids[r->n_ids++] = id;
     }
     if (r->o->json) {
