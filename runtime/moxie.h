@@ -64,6 +64,8 @@ uint64_t mox_actual_bytes(const mox_ctx *ctx); /* bytes really taken from the sy
 const mox_tokenizer *mox_get_tokenizer(const mox_ctx *ctx);
 const char *mox_get_device(const mox_ctx *ctx); /* "cpu avx512, 2 threads" */
 const char *mox_get_io(const mox_ctx *ctx);
+/* "on", "off", or "switched off": it did not pay, and is tried again now and then. */
+const char *mox_get_look_ahead(const mox_ctx *ctx);
 
 typedef struct mox_row {
     uint32_t seq, pos, token;
@@ -101,7 +103,8 @@ typedef struct mox_gen_cfg {
     bool ignore_end; /* bench: do not stop at end-of-generation tokens */
     bool all_logits; /* hash every prompt row's logits too (run does, so that its hash equals that of
                         `logits`) */
-    /* called with each new token; text is whole UTF-8. Return false to stop. */
+    /* called with each new token; text is whole UTF-8. Return false to stop. A last call with MOX_TOKEN_NONE
+     * brings what the detokeniser still held back, where the answer ended in the middle of a character. */
     bool (*on_token)(void *arg, uint32_t id, const char *text, size_t n_text);
     void (*on_prefill)(void *arg, uint32_t done, uint32_t total);
     void *arg;

@@ -364,3 +364,11 @@ const char *mox_get_io(const mox_ctx *ctx)
 {
     return ctx->store ? mox_store_io_name(ctx->store) : "none";
 }
+
+const char *mox_get_look_ahead(const mox_ctx *ctx)
+{
+    if (!ctx->store || !ctx->cfg.look_ahead) {
+        return "off";
+    }
+    return mox_store_ahead_off(ctx->store) ? "switched off" : "on";
+}

@@ -199,7 +199,7 @@ static void bench_md(const bench *b)
     const mox_plan *p = mox_get_plan(b->ctx);
     char size[24];
     printf("%s, %s, %s, policy %s, look-ahead %s%s\n", b->o->cfg.model, mox_get_device(b->ctx),
-           mox_get_io(b->ctx), b->o->cfg.policy, b->o->cfg.look_ahead ? "on" : "off",
+           mox_get_io(b->ctx), b->o->cfg.policy, mox_get_look_ahead(b->ctx),
            b->o->cfg.act_f32 ? ", audit --act f32" : "");
     printf("%u of %u experts in RAM, prompts are %s\n", p->kept_total, p->experts_total,
            b->o->text != NULL ? "text" : "random ids");

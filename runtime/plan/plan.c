@@ -182,7 +182,7 @@ static mox_err place_bytes(const mox_plan_in *in, mox_plan *plan, mox_placement 
     left = budget - fixed_bytes(plan) - p->store_bytes;
     uint32_t n_classes;
     uint64_t ahead = p->store.top_k * class_bytes(p, &n_classes);
-    if (in->dims->look_ahead && left < whole && ahead * AHEAD_SHARE <= left) {
+    if (left < whole && ahead * AHEAD_SHARE <= left) {
         p->store.transit_slots *= 2;
         left -= ahead;
     }
@@ -211,7 +211,7 @@ static mox_err place_experts(const mox_plan_in *in, mox_placement *p)
     deal_count(p, n < all ? n : all);
     uint32_t n_kept;
     choose_io(p, kept_bytes(p, &n_kept));
-    if (in->dims->look_ahead && n < all) {
+    if (n < all) {
         p->store.transit_slots *= 2; /* no limit in bytes was given */
     }
     return count_store(p);
