@@ -35,6 +35,7 @@ typedef struct mox_load {
     mox_read_kind kind;
     uint32_t prev, next; /* queue links, slot indices */
     bool queued;
+    uint64_t queued_at;                      /* io_limit_bps only */
     uint32_t slab, row;                      /* the next part to read; slab == n_slabs: none left */
     uint32_t again;                          /* slabs still to be read a second time, one bit each */
     uint32_t was_again;                      /* slabs that were */
@@ -102,7 +103,12 @@ typedef struct mox_lookahead {
     uint64_t rng;
 } mox_lookahead;
 
-typedef enum mox_req_state { MOX_REQ_FREE, MOX_REQ_FLYING, MOX_REQ_RETRY } mox_req_state;
+typedef enum mox_req_state {
+    MOX_REQ_FREE,
+    MOX_REQ_FLYING,
+    MOX_REQ_RETRY, /* goes out again at retry_at */
+    MOX_REQ_HELD,  /* io_limit_bps: delivered at retry_at */
+} mox_req_state;
 
 /* One read of the I/O thread; its own alone. */
 typedef struct mox_req {
@@ -118,6 +124,7 @@ typedef struct mox_req {
     uint32_t base;      /* where in buf the read in flight begins */
     uint32_t soft_tries, hard_tries, short_tries;
     uint64_t retry_at;
+    uint64_t not_before; /* io_limit_bps: the bytes are held back until then */
     bool cancel_sent;
     mox_read_kind kind;
     uint8_t *buf;
@@ -147,7 +154,7 @@ typedef struct mox_file_tier {
     uint32_t depth, n_flying, n_prefetch;
     uint64_t sequence;
     uint64_t busy_since;
-    uint64_t head_since, pipe_free; /* io_limit_bps: when the head request began, when the last one ended */
+    uint64_t drive_free; /* io_limit_bps: when the drive that is played can serve the next request */
 } mox_file_tier;
 
 struct mox_store {

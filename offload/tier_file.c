@@ -98,6 +98,7 @@ static void push(mox_store *st, uint32_t slot)
     load->prev = q->tail;
     load->next = MOX_SLOT_NONE;
     load->queued = true;
+    load->queued_at = st->cfg.io_limit_bps ? mox_now_ns() : 0;
     if (q->tail == MOX_SLOT_NONE) {
         q->head = slot;
     } else {
@@ -274,38 +275,29 @@ static uint32_t next_load(const mox_file_tier *t, const mox_store *st)
     return slot;
 }
 
-/* io_limit_bps: a drive of that speed, which serves one request after the other. The head request is handed
- * over when such a drive would have delivered it; *wait_ns says how long that is. A demand may take the place
- * of a prefetch that waits here. */
-static bool throttled(mox_store *st, uint64_t *wait_ns)
+/* io_limit_bps: a drive of that speed, which serves one request after the other. A request is handed to the
+ * system when such a drive would begin to serve it, so that a demand still goes before what waits, and its
+ * bytes are held back until such a drive would have delivered them. False: the drive is busy for another
+ * *wait_ns. */
+static bool drive_free(mox_store *st, uint64_t *wait_ns)
 {
-    mox_file_tier *t = &st->io;
-    if (st->cfg.io_limit_bps == 0) {
-        return false;
-    }
-    uint64_t now = mox_now_ns();
-    if (t->head_since == 0) {
-        t->head_since = now > t->pipe_free ? now : t->pipe_free;
-    }
-    double seconds = (double)t->request_bytes / (double)st->cfg.io_limit_bps;
-    uint32_t slot = next_load(t, st);
-    if (slot != MOX_SLOT_NONE) {
-        const mox_load *load = &st->info[slot].load;
-        uint32_t slab =
-            load->slab < st->cfg.layout.n_slabs ? load->slab : (uint32_t)__builtin_ctz(load->again);
-        mox_slab_src src = source(st, load->layer, load->expert, slab);
-        uint32_t rows = rows_per_part(st, &src);
-        uint32_t left = src.n_rows - load->row;
-        seconds = (double)((rows < left ? rows : left) * src.row_bytes) / (double)st->cfg.io_limit_bps;
-    }
-    uint64_t ready = t->head_since + (uint64_t)(seconds * 1e9);
-    if (now < ready) {
-        *wait_ns = ready - now;
+    uint64_t now = st->cfg.io_limit_bps ? mox_now_ns() : 0;
+    if (now >= st->io.drive_free) {
         return true;
     }
-    t->pipe_free = ready;
-    t->head_since = 0;
+    *wait_ns = st->io.drive_free - now < *wait_ns ? st->io.drive_free - now : *wait_ns;
     return false;
+}
+
+/* Service begins when the drive is free and the load is queued, not when this thread got round to it. */
+static void occupy_drive(mox_store *st, mox_req *r, uint64_t queued_at)
+{
+    r->not_before = 0;
+    if (st->cfg.io_limit_bps) {
+        uint64_t begin = st->io.drive_free > queued_at ? st->io.drive_free : queued_at;
+        r->not_before = begin + (uint64_t)(1e9 * (double)r->len / (double)st->cfg.io_limit_bps);
+        st->io.drive_free = r->not_before;
+    }
 }
 
 static void fill_queue(mox_store *st, uint64_t *wait_ns)
@@ -316,10 +308,11 @@ static void fill_queue(mox_store *st, uint64_t *wait_ns)
     unsigned actions;
     pthread_mutex_lock(&st->lock);
     while ((slot = next_load(t, st)) != MOX_SLOT_NONE && (r = free_request(t)) != NULL) {
-        if (throttled(st, wait_ns)) {
+        if (!drive_free(st, wait_ns)) {
             break;
         }
         cut(st, slot, r);
+        occupy_drive(st, r, st->info[slot].load.queued_at);
         mox_slot_verdict v = slot_event(st, MOX_SLOT_SUBMIT, r, 0, &actions);
         if (v != MOX_SLOT_DID) { /* cannot be: only LOADING slots are queued */
             unlink_load(st, slot);
@@ -330,9 +323,6 @@ static void fill_queue(mox_store *st, uint64_t *wait_ns)
             t->busy_since = mox_now_ns();
         }
         submit(st, r);
-    }
-    if (slot == MOX_SLOT_NONE) {
-        t->head_since = 0; /* nothing waits: the imagined drive is idle */
     }
     pthread_mutex_unlock(&st->lock);
 }
@@ -535,7 +525,10 @@ static void completed(mox_store *st, const mox_io_done *done)
         return;
     }
     pthread_mutex_unlock(&st->lock);
-    if (o == READ_WHOLE) {
+    if (o == READ_WHOLE && r->not_before > mox_now_ns()) {
+        r->retry_at = r->not_before;
+        r->state = MOX_REQ_HELD;
+    } else if (o == READ_WHOLE) {
         deliver(st, r);
     } else if (o == READ_MORE) {
         submit(st, r);
@@ -544,14 +537,15 @@ static void completed(mox_store *st, const mox_io_done *done)
     }
 }
 
-/* Reads whose pause is over go out again; those whose load was given up meanwhile end here. */
-static void resume_retries(mox_store *st, uint64_t *wait_ns)
+/* Reads whose pause is over go out again, bytes that were held back are delivered; what was given up
+ * meanwhile ends here. */
+static void resume_paused(mox_store *st, uint64_t *wait_ns)
 {
     mox_file_tier *t = &st->io;
     uint64_t now = 0;
     for (uint32_t i = 0; i < t->depth; i++) {
         mox_req *r = &t->req[i];
-        if (r->state != MOX_REQ_RETRY) {
+        if (r->state != MOX_REQ_RETRY && r->state != MOX_REQ_HELD) {
             continue;
         }
         now = now ? now : mox_now_ns();
@@ -565,7 +559,9 @@ static void resume_retries(mox_store *st, uint64_t *wait_ns)
             drop(st, r, &(mox_load_error){.code = MOX_OK});
         }
         pthread_mutex_unlock(&st->lock);
-        if (wanted) {
+        if (wanted && r->state == MOX_REQ_HELD) {
+            deliver(st, r);
+        } else if (wanted) {
             submit(st, r);
         }
     }
@@ -605,7 +601,7 @@ static void serve(mox_store *st)
     while (!stop || t->n_flying > 0) {
         uint64_t wait_ns = UINT64_MAX;
         send_cancels(st);
-        resume_retries(st, &wait_ns);
+        resume_paused(st, &wait_ns);
         if (!stop) {
             fill_queue(st, &wait_ns);
         }
