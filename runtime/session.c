@@ -28,7 +28,8 @@ mox_err mox_step(mox_ctx *ctx, const mox_row *rows, uint32_t n, mox_phase phase,
 {
     MOX_TRY(not_dry(ctx));
     mox_graph *g = &ctx->graph;
-    for (uint32_t i = 0; i < n && !logits; i++) {
+    bool readable = n <= g->dims.n_batch; /* more rows than fit are refused unseen, by the step */
+    for (uint32_t i = 0; readable && i < n && !logits; i++) {
         if (rows[i].want_logits) {
             return MOX_FAIL(MOX_E_ARG, "step: row %u wants logits and there is no room for them", i);
         }
