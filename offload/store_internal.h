@@ -1,4 +1,4 @@
-/* The store's state, shared by store.c (steps), tier_ram.c (slots and roles), tier_file.c (reads) and
+/* The store's state, shared by store.c (creation), fill.c, layer_step.c, tier_ram.c (slots and roles), tier_file.c (reads) and
  * lookahead.c (predictions). One mutex guards everything that both threads touch; what belongs to one thread
  * alone says so. Bytes of a slot are written by the I/O thread while it is LOADING and read by the step
  * thread while it is PINNED; the mutex orders the two.
