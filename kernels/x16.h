@@ -19,13 +19,14 @@
  *   Q8_0        per 32: d[16] (32)            per 32: 8 lines
  *   MXFP4       per 32: e[16] (16)            per 32: 4 nibble lines
  *   Q2_K        d[16] dmin[16] (64)           16 x 16 scale bytes, 16 lines of 2-bit codes
- *   Q3_K        d[16] (32)                    12 x 16 scale bytes, 8 x {codes, high-bit mask}, 8 lines of
- * codes Q4_K        d[16] dmin[16] (64)           12 x 16 scale bytes, 32 nibble lines Q5_K        d[16]
- * dmin[16] (64)           12 x 16 scale bytes, 8 x {nibbles, fifth bits}, 24 nibble lines Q6_K        d[16]
- * (32)                    16 x 16 scale bytes, 16 x {low nibbles, low nibbles + 32, high bits} IQ4_XS d[16]
- * scales_h[16] (64)       4 x 16 scale bytes, 32 nibble lines F32         -                             a
- * line per element F16 BF16    -                             32 bytes per element others      - the 16 row
- * blocks one after the other (dequantising path)
+ *   Q3_K        d[16] (32)                    12 x 16 scale bytes, 8 x {codes, high-bit mask}, 8 lines of codes
+ *   Q4_K        d[16] dmin[16] (64)           12 x 16 scale bytes, 32 nibble lines
+ *   Q5_K        d[16] dmin[16] (64)           12 x 16 scale bytes, 8 x {nibbles, fifth bits}, 24 nibble lines
+ *   Q6_K        d[16] (32)                    16 x 16 scale bytes, 16 x {low nibbles, low nibbles + 32, high bits}
+ *   IQ4_XS      d[16] scales_h[16] (64)       4 x 16 scale bytes, 32 nibble lines
+ *   F32         -                             a line per element
+ *   F16 BF16    -                             32 bytes per element
+ *   others      -                             the 16 row blocks one after the other (dequantising path)
  *
  * The head comes first, then the body. A head that is an odd multiple of 32 bytes (Q6_K, Q3_K) leaves the
  * lines of every second chunk across two cache lines. Putting it last there by the address's bit 5 kept all
