@@ -108,17 +108,15 @@ static mox_hash128 reference_hash(const matrix_model *m, uint32_t n)
     return mox_hash128_final(&st);
 }
 
-/* --short: the best instruction set with the largest micro-batch evaluates everything; the others one
- * micro-batch and five tokens more, at most 69, plain C at most 8. */
+/* --short: vector instructions with micro-batches of 64 and more evaluate everything; with smaller ones, where every
+ * token reads its own experts, the first 69; plain C the first 8. */
 static uint32_t tokens_for(const matrix_args *a, const cover_config *c)
 {
-    uint32_t batch = batches[c->level[F_BATCH]];
-    bool best = c->level[F_ISA] + 1u == n_levels[F_ISA];
-    if (!a->is_short || (best && batch == 512)) {
+    bool plain_c = isas[c->level[F_ISA]] == MOX_ISA_SCALAR;
+    if (!a->is_short || (!plain_c && batches[c->level[F_BATCH]] >= 64)) {
         return a->tokens;
     }
-    uint32_t limit = isas[c->level[F_ISA]] == MOX_ISA_SCALAR ? 8 : 69;
-    uint32_t n = batch + 5 < limit ? batch + 5 : limit;
+    uint32_t n = plain_c ? 8 : 69;
     return n < a->tokens ? n : a->tokens;
 }
 
