@@ -120,7 +120,6 @@ typedef struct mox_req {
     uint64_t off;       /* of the first byte of buf, aligned */
     uint32_t want;      /* bytes from there, aligned */
     uint32_t skip, len; /* the payload inside buf */
-    uint32_t got;       /* bytes that have arrived, from the start of buf */
     uint32_t base;      /* where in buf the read in flight begins */
     uint32_t soft_tries, hard_tries, short_tries;
     uint64_t retry_at;

@@ -222,7 +222,7 @@ static void cut(mox_store *st, uint32_t slot, mox_req *r)
     r->off = off & ~(uint64_t)(f->align - 1);
     r->skip = (uint32_t)(off - r->off);
     r->want = (uint32_t)mox_round_up(r->skip + r->len, f->align);
-    r->got = r->base = 0;
+    r->base = 0;
     r->soft_tries = r->hard_tries = r->short_tries = 0;
     r->cancel_sent = false;
     load->row += r->n_rows;
