@@ -2,27 +2,32 @@
  * machine can do, measured in the same process before and after.
  *
  * Prompt tokens come from --text, or are random ids from --seed (the report says which: random ids choose
- * experts more evenly than text does). An answer is sampled at temperature 1 from one start token, with ends
- * ignored, so that every repetition makes the same tokens. RAM bytes per answer token are what its step had
- * to read: the dense part and the experts used; the prompt's depend on how experts are shared within a
- * micro-batch, which is not counted, so they are not reported.
+ * experts more evenly than text does). An answer is sampled at temperature 1, with ends ignored, so that
+ * every repetition makes the same tokens; or, with --tokens-from random, nothing is sampled and random ids
+ * are fed, others in each repetition: a model with random weights repeats itself when it is sampled, which
+ * flatters every cache, and llama-bench feeds random ids too. An answer begins behind --depth tokens of the
+ * prompt. RAM bytes per answer token are what its step had to read: the dense part and the experts used; the
+ * prompt's depend on how experts are shared within a micro-batch, which is not counted, so they are not
+ * reported.
  */
 #include "runtime/cli/bench_ceiling.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/open.h"
 #include "runtime/cli/report.h"
+#include "runtime/core/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TESTS = 2 * MOX_MAX_COUNTS, MAX_REPS = 100 };
+enum { MAX_TESTS = MOX_MAX_COUNTS + MOX_MAX_COUNTS * MOX_MAX_COUNTS, MAX_REPS = 100 };
 
 typedef struct bench_test {
     bool decode;
-    uint32_t n_tokens, reps;
+    uint32_t n_tokens, depth, reps;
     double tok_s[MAX_REPS]; /* sorted once measured */
     double seconds;         /* of all repetitions */
+    uint64_t read_bytes;    /* of all repetitions, without what filled the depth */
     mox_counters c;         /* of all repetitions */
 } bench_test;
 
@@ -33,6 +38,8 @@ typedef struct bench {
     uint64_t dense_bytes;
     uint32_t *ids;
     uint32_t n_ids;
+    float *logits;   /* of random answers; nobody looks at them */
+    uint64_t random; /* state of the generator of ids */
     bench_test *tests;
     uint32_t n_tests;
     mox_ram_ceiling ram;
@@ -51,45 +58,128 @@ static double median(const bench_test *t)
     return t->reps % 2 ? t->tok_s[m] : (t->tok_s[m - 1] + t->tok_s[m]) / 2;
 }
 
+/* Results of one repetition; rates are over the phase alone. */
+typedef struct bench_rep {
+    mox_ctx *ctx;
+    double seconds, tok_s;
+    uint64_t reads_at_start, read_bytes;
+} bench_rep;
+
+static uint64_t reads_so_far(mox_ctx *ctx)
+{
+    mox_counters c;
+    mox_get_counters(ctx, &c, NULL);
+    return c.io.read_bytes;
+}
+
+static void rep_end(bench_rep *r, double n, double seconds)
+{
+    r->seconds = seconds;
+    r->tok_s = seconds > 0 ? n / seconds : 0;
+    r->read_bytes = reads_so_far(r->ctx) - r->reads_at_start;
+}
+
+/* Called first when the prompt is done. */
 static bool keep_going(void *arg, uint32_t id, const char *text, size_t n)
 {
-    (void)arg, (void)id, (void)text, (void)n;
+    (void)id, (void)text, (void)n;
+    bench_rep *r = arg;
+    if (r != NULL && r->reads_at_start == UINT64_MAX) {
+        r->reads_at_start = reads_so_far(r->ctx);
+    }
     return mox_stop_requested() == 0;
 }
 
-/* One repetition; rates are over the phase alone. */
-static mox_err bench_once(bench *b, const bench_test *t, double *seconds, double *tok_s)
+static uint32_t random_id(bench *b)
+{
+    b->random = b->random * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)((b->random >> 33) % b->n_vocab);
+}
+
+static mox_err prefill_once(bench *b, const bench_test *t, bench_rep *r)
 {
     mox_gen_cfg gen = {.prompt = b->ids,
-                       .n_prompt = t->decode ? 1 : t->n_tokens,
-                       .max_new = t->decode ? t->n_tokens : 1,
+                       .n_prompt = t->n_tokens,
+                       .max_new = 1,
                        .sampling = {.temp = 1, .top_p = 1, .seed = b->o->seed},
                        .ignore_end = true,
                        .on_token = keep_going};
-    mox_gen_result r = {0};
+    mox_gen_result out = {0};
+    r->reads_at_start = reads_so_far(b->ctx);
+    MOX_TRY(mox_generate(b->ctx, 0, &gen, &out));
+    rep_end(r, t->n_tokens, out.prefill_s);
+    return MOX_OK;
+}
+
+static mox_err decode_sampled_once(bench *b, const bench_test *t, bench_rep *r)
+{
+    mox_gen_cfg gen = {.prompt = b->ids,
+                       .n_prompt = t->depth > 0 ? t->depth : 1,
+                       .max_new = t->n_tokens,
+                       .sampling = {.temp = 1, .top_p = 1, .seed = b->o->seed},
+                       .ignore_end = true,
+                       .on_token = keep_going,
+                       .arg = r};
+    mox_gen_result out = {0};
     mox_counters c;
-    mox_seq_clear(b->ctx, 0);
     mox_get_counters(b->ctx, &c, NULL);
     uint64_t before = c.tokens[MOX_PHASE_DECODE];
-    MOX_TRY(mox_generate(b->ctx, 0, &gen, &r));
+    r->reads_at_start = UINT64_MAX;
+    MOX_TRY(mox_generate(b->ctx, 0, &gen, &out));
     mox_get_counters(b->ctx, &c, NULL);
-    double n = t->decode ? (double)(c.tokens[MOX_PHASE_DECODE] - before) : t->n_tokens;
-    *seconds = t->decode ? r.decode_s : r.prefill_s;
-    *tok_s = *seconds > 0 ? n / *seconds : 0;
+    rep_end(r, (double)(c.tokens[MOX_PHASE_DECODE] - before), out.decode_s);
     return MOX_OK;
+}
+
+/* Steps of one token each whose logits are computed and not used. */
+static mox_err decode_random_once(bench *b, const bench_test *t, bench_rep *r)
+{
+    if (t->depth > 0) {
+        MOX_TRY(mox_eval(b->ctx, 0, b->ids, t->depth, false, NULL, NULL));
+    }
+    r->reads_at_start = reads_so_far(b->ctx);
+    uint32_t n = 0;
+    uint64_t begin = mox_now_ns();
+    while (n < t->n_tokens && mox_stop_requested() == 0) {
+        mox_row row = {.pos = t->depth + n++, .token = random_id(b), .want_logits = true};
+        MOX_TRY(mox_step(b->ctx, &row, 1, MOX_PHASE_DECODE, b->logits));
+    }
+    rep_end(r, n, (double)(mox_now_ns() - begin) / 1e9);
+    return MOX_OK;
+}
+
+static mox_err bench_once(bench *b, const bench_test *t, bench_rep *r)
+{
+    *r = (bench_rep){.ctx = b->ctx};
+    mox_seq_clear(b->ctx, 0);
+    if (!t->decode) {
+        return prefill_once(b, t, r);
+    }
+    return b->o->random_answers ? decode_random_once(b, t, r) : decode_sampled_once(b, t, r);
+}
+
+/* "prefill 512", "decode 64", "decode 64 at 512" */
+static const char *test_name(const bench_test *t, char name[static 48])
+{
+    int n = snprintf(name, 48, "%s %u", t->decode ? "decode" : "prefill", t->n_tokens);
+    if (t->depth > 0) {
+        snprintf(name + n, 48 - (size_t)n, " at %u", t->depth);
+    }
+    return name;
 }
 
 static mox_err bench_test_run(bench *b, bench_test *t)
 {
-    double seconds = 0, rate = 0;
-    MOX_TRY(bench_once(b, t, &seconds, &rate));
+    bench_rep r;
+    char name[48];
+    MOX_TRY(bench_once(b, t, &r));
     mox_reset_counters(b->ctx);
     for (t->reps = 0; t->reps < b->o->reps && mox_stop_requested() == 0;) {
-        MOX_TRY(bench_once(b, t, &seconds, &rate));
-        t->tok_s[t->reps++] = rate;
-        t->seconds += seconds;
-        mox_ui_line("%s %u: %.2f tok/s (%u of %u)", t->decode ? "decode" : "prefill", t->n_tokens, rate,
-                    t->reps, b->o->reps);
+        MOX_TRY(bench_once(b, t, &r));
+        t->tok_s[t->reps++] = r.tok_s;
+        t->seconds += r.seconds;
+        t->read_bytes += r.read_bytes;
+        mox_ui_line("%s: %.2f tok/s (%u of %u)", test_name(t, name), r.tok_s, t->reps, b->o->reps);
     }
     mox_get_counters(b->ctx, &t->c, NULL);
     qsort(t->tok_s, t->reps, sizeof *t->tok_s, by_value);
@@ -109,8 +199,7 @@ static tier_rates rates_of(const bench *b, const bench_test *t)
     if (r.tokens <= 0 || t->seconds <= 0) {
         return r;
     }
-    /* with one prompt token per repetition its reads are small beside the answer's */
-    double file = (double)t->c.io.read_bytes;
+    double file = (double)t->read_bytes;
     r.file_bytes = file / r.tokens;
     r.file_rate = file / t->seconds;
     if (t->decode) {
@@ -137,11 +226,10 @@ static double disk_best(const bench *b)
 
 static void test_json(mox_json *j, const bench *b, const bench_test *t)
 {
-    char name[32];
-    snprintf(name, sizeof name, "%s %u", t->decode ? "decode" : "prefill", t->n_tokens);
+    char name[48];
     tier_rates r = rates_of(b, t);
     mox_json_object(j, NULL);
-    mox_json_string(j, "name", name);
+    mox_json_string(j, "name", test_name(t, name));
     mox_json_u64(j, "reps", t->reps);
     mox_json_object(j, "tok_s");
     mox_json_f64(j, "median", median(t));
@@ -174,6 +262,7 @@ static void bench_json(const bench *b)
     mox_json_string(&j, "version", MOXIE_VERSION);
     mox_report_run_json(&j, b->o, b->ctx);
     mox_json_string(&j, "prompt_tokens", b->o->text != NULL ? "text" : "random");
+    mox_json_string(&j, "answer_tokens", b->o->random_answers ? "random" : "sampled");
     mox_json_u64(&j, "io_limit_bytes_per_s", b->o->cfg.io_limit_bps);
     mox_json_bool(&j, "shuffle_predictions", b->o->cfg.shuffle_predictions);
     mox_json_object(&j, "ceilings");
@@ -197,12 +286,12 @@ static void bench_json(const bench *b)
 static void bench_md(const bench *b)
 {
     const mox_plan *p = mox_get_plan(b->ctx);
-    char size[24];
+    char size[24], name[48];
     printf("%s, %s, %s, policy %s, look-ahead %s%s\n", b->o->cfg.model, mox_get_device(b->ctx),
            mox_get_io(b->ctx), b->o->cfg.policy, mox_get_look_ahead(b->ctx),
            b->o->cfg.act_f32 ? ", audit --act f32" : "");
-    printf("%u of %u experts in RAM, prompts are %s\n", p->kept_total, p->experts_total,
-           b->o->text != NULL ? "text" : "random ids");
+    printf("%u of %u experts in RAM, prompts are %s, answers are %s\n", p->kept_total, p->experts_total,
+           b->o->text != NULL ? "text" : "random ids", b->o->random_answers ? "random ids" : "sampled");
     printf("ceilings: RAM read %.2f GB/s (%s, %u threads); O_DIRECT read %.2f GB/s before, %.2f after "
            "(%llu KiB x %u)\n\n",
            b->ram.bytes_per_s / 1e9, mox_human(b->ram.bytes, size), b->ram.threads,
@@ -215,9 +304,8 @@ static void bench_md(const bench *b)
         const bench_test *t = &b->tests[i];
         const mox_use_counters *u = &t->c.use[t->decode ? MOX_PHASE_DECODE : MOX_PHASE_PREFILL];
         tier_rates r = rates_of(b, t);
-        printf("| %s %u | %.2f (%.2f .. %.2f) | %.1f | ", t->decode ? "decode" : "prefill", t->n_tokens,
-               median(t), t->tok_s[0], t->tok_s[t->reps - 1],
-               u->uses > 0 ? 100.0 * (double)u->hits / (double)u->uses : 0);
+        printf("| %s | %.2f (%.2f .. %.2f) | %.1f | ", test_name(t, name), median(t), t->tok_s[0],
+               t->tok_s[t->reps - 1], u->uses > 0 ? 100.0 * (double)u->hits / (double)u->uses : 0);
         if (r.ram_bytes >= 0) {
             printf("%.2f, %.2f, %.0f %% | ", r.ram_bytes / 1e6, r.ram_rate / 1e9,
                    100 * r.ram_rate / b->ram.bytes_per_s);
@@ -229,34 +317,57 @@ static void bench_md(const bench *b)
     }
 }
 
+/* The list of tests: each prompt length, then each answer at each depth; a length of 0 is none. */
+static void bench_list(bench *b)
+{
+    const mox_opts *o = b->o;
+    b->n_tests = 0;
+    for (uint32_t i = 0; i < o->bench_prefill.n; i++) {
+        if (o->bench_prefill.v[i] > 0) {
+            b->tests[b->n_tests++] = (bench_test){.n_tokens = o->bench_prefill.v[i]};
+        }
+    }
+    for (uint32_t k = 0; k < o->bench_decode.n * o->bench_depth.n; k++) {
+        uint32_t n = o->bench_decode.v[k % o->bench_decode.n];
+        if (n > 0) {
+            b->tests[b->n_tests++] =
+                (bench_test){.decode = true, .n_tokens = n, .depth = o->bench_depth.v[k / o->bench_decode.n]};
+        }
+    }
+}
+
 static mox_err bench_prepare(bench *b)
 {
     mox_opts *o = b->o;
     uint32_t longest = 2;
-    b->n_tests = 0;
     b->tests = calloc(MAX_TESTS, sizeof *b->tests);
     if (b->tests == NULL) {
         return MOX_FAIL(MOX_E_NO_MEMORY, "no memory for the results");
     }
-    for (uint32_t i = 0; i < o->bench_prefill.n; i++) {
-        b->tests[b->n_tests++] = (bench_test){.n_tokens = o->bench_prefill.v[i]};
-        longest = o->bench_prefill.v[i] + 1 > longest ? o->bench_prefill.v[i] + 1 : longest;
+    bench_list(b);
+    if (b->n_tests == 0) {
+        return MOX_FAIL(MOX_E_OPTION, "nothing to measure: --prefill and --decode are both 0");
     }
-    for (uint32_t i = 0; i < o->bench_decode.n; i++) {
-        b->tests[b->n_tests++] = (bench_test){.decode = true, .n_tokens = o->bench_decode.v[i]};
-        longest = o->bench_decode.v[i] + 2 > longest ? o->bench_decode.v[i] + 2 : longest;
+    b->n_ids = 1;
+    for (uint32_t i = 0; i < b->n_tests; i++) {
+        const bench_test *t = &b->tests[i];
+        uint32_t prompt = t->decode ? t->depth : t->n_tokens;
+        uint32_t whole = t->decode ? t->depth + t->n_tokens + 2 : t->n_tokens + 1;
+        b->n_ids = prompt > b->n_ids ? prompt : b->n_ids;
+        longest = whole > longest ? whole : longest;
     }
-    b->n_ids = longest;
-    b->ids = calloc(longest, sizeof *b->ids);
-    return b->ids != NULL ? MOX_OK : MOX_FAIL(MOX_E_NO_MEMORY, "no memory for %u tokens", longest);
+    if (o->cfg.n_ctx == 0) {
+        o->cfg.n_ctx = longest;
+    }
+    b->ids = calloc(b->n_ids, sizeof *b->ids);
+    return b->ids != NULL ? MOX_OK : MOX_FAIL(MOX_E_NO_MEMORY, "no memory for %u tokens", b->n_ids);
 }
 
 static mox_err bench_tokens(bench *b)
 {
-    uint64_t x = b->o->seed * 0x9e3779b97f4a7c15u + 1;
+    b->random = b->o->seed * 0x9e3779b97f4a7c15u + 1;
     for (uint32_t i = 0; i < b->n_ids; i++) {
-        x = x * 6364136223846793005u + 1442695040888963407u;
-        b->ids[i] = (uint32_t)((x >> 33) % b->n_vocab);
+        b->ids[i] = random_id(b);
     }
     if (b->o->text == NULL) {
         return MOX_OK;
@@ -309,13 +420,14 @@ static mox_err bench_run(bench *b)
 {
     static mox_plan plan;
     MOX_TRY(bench_prepare(b));
-    if (b->o->cfg.n_ctx == 0) {
-        b->o->cfg.n_ctx = b->n_ids;
-    }
     MOX_TRY(mox_cli_plan(b->o, &plan));
     mox_ui_line("measuring what this machine can do");
     MOX_TRY(mox_ceiling_ram(plan.n_threads, &b->ram));
     MOX_TRY(bench_ceilings(b, &b->before));
+    b->logits = malloc((size_t)b->n_vocab * sizeof *b->logits);
+    if (b->logits == NULL) {
+        return MOX_FAIL(MOX_E_NO_MEMORY, "no memory for %u logits", b->n_vocab);
+    }
     MOX_TRY(mox_cli_open(b->o, &b->ctx, NULL));
     MOX_TRY(bench_tokens(b));
     mox_stop_soft(true);
@@ -342,5 +454,6 @@ mox_err mox_cmd_bench(mox_opts *o)
     mox_close(&b.ctx);
     free(b.tests);
     free(b.ids);
+    free(b.logits);
     return err;
 }

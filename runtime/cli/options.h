@@ -39,7 +39,8 @@ typedef struct mox_opts {
     mox_sampling sampling;
     uint64_t seed;
     const char *tokens, *text, *out, *base, *base_model;
-    mox_counts bench_prefill, bench_decode;
+    mox_counts bench_prefill, bench_decode, bench_depth;
+    bool random_answers;
     uint32_t reps;
 } mox_opts;
 

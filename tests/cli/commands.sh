@@ -107,4 +107,18 @@ prints 'KL(base || model) mean 0.0000e+00, top-1 agreement 1.00000'
 run run "$DEMO" -p 'It was' -n 4 --record trace.bin
 exits 0
 check "the trace has its magic" sh -c "head -c 4 trace.bin | grep -q MOXT"
+
+# bench: random answers are as many steps as asked for, behind as many prompt tokens
+run bench "$DEMO" -p 0 -n 6,0 -d 0,5 -r 2 --tokens-from random --json
+exits 0
+is_json
+same "answers are random ids" "$(json answer_tokens)" random
+same "an answer from nothing" "$(json tests.0.name)" "decode 6"
+same "an answer behind a prompt" "$(json tests.1.name)" "decode 6 at 5"
+same "uses of its steps" "$(json tests.1.hits_decode.uses)" $((6 * 2 * 12))
+same "uses of its prompt" "$(json tests.1.hits_prefill.uses)" $((5 * 2 * 12))
+run bench "$DEMO" -p 0 -n 6 -d 5 -r 1 --json
+same "a sampled answer is one step shorter" "$(json tests.0.hits_decode.uses)" $((5 * 12))
+run bench "$DEMO" -p 0 -n 0
+exits 2
 finish
