@@ -10,7 +10,9 @@ void mox_help_program(void)
            "  moxie run -p \"Once upon a time\"                    the built-in demo model\n"
            "  moxie run mixtral.Q4_K_M.gguf -p \"Why?\" --ram 12G   never more than 12 GiB of memory\n\n");
     for (const mox_command *c = mox_commands; c->name != NULL; c++) {
-        printf("  %-11s %s\n", c->name, c->summary);
+        if (!c->hidden) {
+            printf("  %-11s %s\n", c->name, c->summary);
+        }
     }
     printf("\nmoxie COMMAND --help shows a command's options; moxie --version the version.\n");
 }

@@ -5,33 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const mox_command mox_commands[] = {
-    {"run", MOX_CMD_RUN, "[MODEL] -p TEXT [options]", "continue a text",
-     "  moxie run -p \"Once upon a time\"                       the built-in demo model\n"
-     "  moxie run mixtral.gguf -p \"Why?\" --ram 12G -n 100     within 12 GiB of memory\n"
-     "  moxie run mixtral.gguf -p \"Why?\" --ram-experts 40% --json > answer.json\n",
-     mox_cmd_run},
-    {"info", MOX_CMD_INFO, "[MODEL] [--json]", "what is in a model file, and is it supported",
-     "  moxie info mixtral.gguf\n", mox_cmd_info},
-    {"tokenize", MOX_CMD_TOKENIZE, "[MODEL] [--no-bos] [--special]", "text on stdin, token ids on stdout",
-     "  echo -n \"Hello\" | moxie tokenize mixtral.gguf\n", mox_cmd_tokenize},
-    {"logits", MOX_CMD_LOGITS, "[MODEL] --tokens FILE|- --out FILE", "logits of given tokens",
-     "  moxie logits mixtral.gguf --tokens ids.txt --out logits.f32\n"
-     "  echo 1 415 7003 | moxie logits mixtral.gguf --tokens - --json\n",
-     mox_cmd_logits},
-    {"perplexity", MOX_CMD_PERPLEXITY, "[MODEL] --text FILE | --tokens FILE",
-     "how well a model predicts a text",
-     "  moxie perplexity mixtral.gguf --text book.txt\n"
-     "  moxie perplexity q4.gguf --tokens ids.txt --base-model f16.gguf     KL and top-1 agreement\n",
-     mox_cmd_perplexity},
-    {"bench", MOX_CMD_BENCH, "[MODEL] [-p LIST] [-n LIST] [-r REPS]",
-     "speed, beside what this machine's memory and disk can do",
-     "  moxie bench mixtral.gguf --ram 12G\n"
-     "  moxie bench mixtral.gguf -p 512,2048 -n 128 -r 5 --json > bench.json\n",
-     mox_cmd_bench},
-    {NULL, 0, NULL, NULL, NULL, NULL},
-};
-
 static int dispatch(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "--help";

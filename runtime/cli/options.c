@@ -356,6 +356,22 @@ static mox_err parse_option(const mox_command *cmd, int argc, char **argv, int *
     return MOX_OK;
 }
 
+/* A positional argument: the command's words first, then the model. */
+static mox_err take_word(const mox_command *cmd, const char *arg, uint32_t *n_words, mox_opts *o)
+{
+    if (*n_words < cmd->n_words) {
+        o->words[(*n_words)++] = arg;
+    } else if (!cmd->no_model && o->model == NULL) {
+        o->model = arg;
+    } else {
+        mox_err err = MOX_FAIL(MOX_E_OPTION, "%s takes %s; what is %.100s?", cmd->name,
+                               cmd->no_model ? "no model" : "one model", arg);
+        mox_err_fix("moxie %s %s", cmd->name, cmd->usage);
+        return err;
+    }
+    return MOX_OK;
+}
+
 mox_err mox_opts_parse(const mox_command *cmd, int argc, char **argv, mox_opts *o)
 {
     *o = (mox_opts){0};
@@ -366,18 +382,15 @@ mox_err mox_opts_parse(const mox_command *cmd, int argc, char **argv, mox_opts *
         }
     }
     bool only_names = false;
+    uint32_t n_words = 0;
     for (int i = 0; i < argc; i++) {
         const char *arg = argv[i];
         if (!only_names && strcmp(arg, "--") == 0) {
             only_names = true;
         } else if (!only_names && arg[0] == '-' && arg[1] != '\0') {
             MOX_TRY(parse_option(cmd, argc, argv, &i, o));
-        } else if (o->model == NULL) {
-            o->model = arg;
         } else {
-            mox_err err = MOX_FAIL(MOX_E_OPTION, "%s takes one model; what is %.100s?", cmd->name, arg);
-            mox_err_fix("moxie %s %s", cmd->name, cmd->usage);
-            return err;
+            MOX_TRY(take_word(cmd, arg, &n_words, o));
         }
     }
     if (o->ram_set && o->ram_experts_set) {

@@ -1,9 +1,10 @@
-/* The command line's options: one table, from which parsing, --help, did-you-mean (and later man pages,
- * completion, environment and configuration) come.
+/* The command line's options: one table, from which parsing, --help, did-you-mean, man pages, completion,
+ * environment variables, configuration keys and docs/options.md come.
  *
  * A row says what an option is called, what it takes, its range, its default in the user's own notation, and
  * which commands have it. Defaults are set by parsing the default's text, so that what --help shows is what
- * happens. Values are stored straight into mox_opts at `field`.
+ * happens. Values are stored straight into mox_opts at `field`. Names are unique, except among options that
+ * are `once` and belong to different commands.
  */
 #ifndef MOX_CLI_OPTIONS_H
 #define MOX_CLI_OPTIONS_H
@@ -17,8 +18,16 @@ enum {
     MOX_CMD_LOGITS = 8,
     MOX_CMD_PERPLEXITY = 16,
     MOX_CMD_BENCH = 32,
+    MOX_CMD_CONFIG = 1 << 16,
+    MOX_CMD_COMPLETION = 1 << 17,
+    MOX_CMD_EXPLAIN = 1 << 18,
+    MOX_CMD_DOCTOR = 1 << 19,
+    MOX_CMD_VERIFY = 1 << 20,
+    MOX_CMD_PROFILE = 1 << 21,
+    MOX_CMD_DOCS = 1 << 22,
     MOX_CMD_ENGINE = MOX_CMD_RUN | MOX_CMD_LOGITS | MOX_CMD_PERPLEXITY | MOX_CMD_BENCH,
-    MOX_CMD_ALL = MOX_CMD_ENGINE | MOX_CMD_INFO | MOX_CMD_TOKENIZE,
+    MOX_CMD_MODEL = MOX_CMD_ENGINE | MOX_CMD_INFO | MOX_CMD_TOKENIZE, /* commands that take a model */
+    MOX_CMD_ALL = ~0,
 };
 
 enum { MOX_MAX_COUNTS = 16 };
@@ -32,7 +41,8 @@ typedef struct mox_opts {
     mox_cfg cfg; /* what the library gets; complete after mox_opts_parse */
     mox_budget ram, ram_experts;
     bool ram_set, ram_experts_set;
-    const char *model; /* positional; NULL: the built-in demo model */
+    const char *model;    /* positional or --model; NULL: the built-in demo model */
+    const char *words[2]; /* positional, before the model: "show" of `config show`; NULL: not given */
     bool help, json, special, no_bos, all_logits;
     const char *prompt;
     uint32_t max_new;
@@ -86,6 +96,10 @@ typedef struct mox_command {
     const char *summary;  /* one line */
     const char *examples; /* lines, shown first */
     mox_err (*run)(mox_opts *o);
+    const char *about; /* what a manual says beyond the summary; may be NULL */
+    uint32_t n_words;  /* positional words in front of the model, at most */
+    bool no_model;     /* takes none */
+    bool hidden;       /* not for people: left out of lists */
 } mox_command;
 
 extern const mox_option mox_options[]; /* ends with name == NULL */

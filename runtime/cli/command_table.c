@@ -1,0 +1,50 @@
+/* The table of commands. A new command is a file, a row here, and its bit in options.h. */
+#include "runtime/cli/commands.h"
+
+#include <stddef.h>
+
+const mox_command mox_commands[] = {
+    {.name = "run",
+     .bit = MOX_CMD_RUN,
+     .usage = "[MODEL] -p TEXT [options]",
+     .summary = "continue a text",
+     .examples = "  moxie run -p \"Once upon a time\"                       the built-in demo model\n"
+                 "  moxie run mixtral.gguf -p \"Why?\" --ram 12G -n 100     within 12 GiB of memory\n"
+                 "  moxie run mixtral.gguf -p \"Why?\" --ram-experts 40% --json > answer.json\n",
+     .run = mox_cmd_run},
+    {.name = "info",
+     .bit = MOX_CMD_INFO,
+     .usage = "[MODEL] [--json]",
+     .summary = "what is in a model file, and is it supported",
+     .examples = "  moxie info mixtral.gguf\n",
+     .run = mox_cmd_info},
+    {.name = "tokenize",
+     .bit = MOX_CMD_TOKENIZE,
+     .usage = "[MODEL] [--no-bos] [--special]",
+     .summary = "text on stdin, token ids on stdout",
+     .examples = "  echo -n \"Hello\" | moxie tokenize mixtral.gguf\n",
+     .run = mox_cmd_tokenize},
+    {.name = "logits",
+     .bit = MOX_CMD_LOGITS,
+     .usage = "[MODEL] --tokens FILE|- --out FILE",
+     .summary = "logits of given tokens",
+     .examples = "  moxie logits mixtral.gguf --tokens ids.txt --out logits.f32\n"
+                 "  echo 1 415 7003 | moxie logits mixtral.gguf --tokens - --json\n",
+     .run = mox_cmd_logits},
+    {.name = "perplexity",
+     .bit = MOX_CMD_PERPLEXITY,
+     .usage = "[MODEL] --text FILE | --tokens FILE",
+     .summary = "how well a model predicts a text",
+     .examples = "  moxie perplexity mixtral.gguf --text book.txt\n"
+                 "  moxie perplexity q4.gguf --tokens ids.txt --base-model f16.gguf     KL and top-1 "
+                 "agreement\n",
+     .run = mox_cmd_perplexity},
+    {.name = "bench",
+     .bit = MOX_CMD_BENCH,
+     .usage = "[MODEL] [-p LIST] [-n LIST] [-r REPS]",
+     .summary = "speed, beside what this machine's memory and disk can do",
+     .examples = "  moxie bench mixtral.gguf --ram 12G\n"
+                 "  moxie bench mixtral.gguf -p 512,2048 -n 128 -r 5 --json > bench.json\n",
+     .run = mox_cmd_bench},
+    {.name = NULL},
+};
