@@ -4,7 +4,7 @@
  * line says how much of each it reached, and whether its results were the twin's. --json for machines.
  */
 #include "bench/kernels/cases.h"
-#include "bench/kernels/ceilings.h"
+#include "kernels/ceilings/ceilings.h"
 #include "profiler/report/json.h"
 #include "runtime/core/arena.h"
 
@@ -90,9 +90,9 @@ static bool parse(int argc, char **argv, options *o)
 static ceilings measure(mox_pool *pool, const bench_setup *s)
 {
     ceilings c = {.threads = mox_pool_workers(pool),
-                  .read = bench_read_ceiling(pool, s->buffer, s->buffer_bytes)};
+                  .read = mox_ceiling_read(pool, s->buffer, s->buffer_bytes)};
     for (mox_isa i = 0; i < MOX_ISA_COUNT; i++) {
-        c.integer[i] = mox_isa_present(i) ? bench_int_ceiling(pool, i) : 0;
+        c.integer[i] = mox_isa_present(i) ? mox_ceiling_int(pool, i) : 0;
     }
     return c;
 }

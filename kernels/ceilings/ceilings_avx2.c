@@ -1,10 +1,10 @@
 /* Ceilings with AVX2: 32-byte loads; maddubs, madd by ones and an addition, which is what 32 products cost.
  */
-#include "bench/kernels/ceilings.h"
+#include "kernels/ceilings/ceilings.h"
 
 #include <immintrin.h>
 
-uint64_t bench_read_avx2(const uint8_t *p, size_t bytes)
+uint64_t mox_ceiling_read_avx2(const uint8_t *p, size_t bytes)
 {
     __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
     for (size_t i = 0; i < bytes; i += 128) {
@@ -18,7 +18,7 @@ uint64_t bench_read_avx2(const uint8_t *p, size_t bytes)
     return (uint64_t)_mm256_extract_epi64(a, 0);
 }
 
-uint64_t bench_int_avx2(uint64_t rounds)
+uint64_t mox_ceiling_int_avx2(uint64_t rounds)
 {
     enum { CHAINS = 12 };
     __m256i acc[CHAINS], u = _mm256_set1_epi8(3), s = _mm256_set1_epi8(-5), one = _mm256_set1_epi16(1);

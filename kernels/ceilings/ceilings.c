@@ -1,16 +1,16 @@
 /* Ceilings: the portable loops and the timing around all of them. */
-#include "bench/kernels/ceilings.h"
+#include "kernels/ceilings/ceilings.h"
 
 #include "runtime/core/clock.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-enum { PASSES = 5, READ_PIECE = 1 << 20, INT_ROUNDS = 200000 };
+enum { PASSES = 5, READ_PIECE = 1 << 20, INT_ROUNDS = 1000000 };
 
 static _Atomic uint64_t sink; /* results that nobody wants */
 
-uint64_t bench_read_plain(const uint8_t *p, size_t bytes)
+uint64_t mox_ceiling_read_plain(const uint8_t *p, size_t bytes)
 {
     uint64_t a = 0, b = 0;
     for (size_t i = 0; i < bytes; i += 16) {
@@ -22,7 +22,7 @@ uint64_t bench_read_plain(const uint8_t *p, size_t bytes)
     return a ^ b;
 }
 
-uint64_t bench_int_plain(uint64_t rounds)
+uint64_t mox_ceiling_int_plain(uint64_t rounds)
 {
     enum { N = 64 };
     int32_t acc[N];
@@ -41,7 +41,7 @@ uint64_t bench_int_plain(uint64_t rounds)
 }
 
 typedef struct read_job {
-    bench_read_fn *read;
+    mox_ceiling_read_fn *read;
     const uint8_t *p;
     size_t bytes;
 } read_job;
@@ -55,13 +55,13 @@ static void read_range(void *arg, uint32_t begin, uint32_t end, uint32_t worker)
     atomic_fetch_xor_explicit(&sink, j->read(j->p + from, to - from), memory_order_relaxed);
 }
 
-double bench_read_ceiling(mox_pool *pool, const uint8_t *p, size_t bytes)
+double mox_ceiling_read(mox_pool *pool, const uint8_t *p, size_t bytes)
 {
-    read_job j = {bench_read_plain, p, bytes & ~(size_t)4095};
+    read_job j = {mox_ceiling_read_plain, p, bytes & ~(size_t)4095};
 #if defined(__x86_64__)
-    j.read = mox_isa_present(MOX_ISA_AVX512) ? bench_read_avx512
-             : mox_isa_present(MOX_ISA_AVX2) ? bench_read_avx2
-                                             : bench_read_plain;
+    j.read = mox_isa_present(MOX_ISA_AVX512) ? mox_ceiling_read_avx512
+             : mox_isa_present(MOX_ISA_AVX2) ? mox_ceiling_read_avx2
+                                             : mox_ceiling_read_plain;
 #endif
     double best = 0;
     for (int i = 0; i < PASSES; i++) {
@@ -74,7 +74,7 @@ double bench_read_ceiling(mox_pool *pool, const uint8_t *p, size_t bytes)
 }
 
 typedef struct int_job {
-    bench_int_fn *fn;
+    mox_ceiling_int_fn *fn;
     _Atomic uint64_t products;
 } int_job;
 
@@ -85,11 +85,13 @@ static void int_run(void *arg, uint32_t worker, uint32_t n_workers)
     atomic_fetch_add(&j->products, j->fn(INT_ROUNDS));
 }
 
-double bench_int_ceiling(mox_pool *pool, mox_isa isa)
+double mox_ceiling_int(mox_pool *pool, mox_isa isa)
 {
-    bench_int_fn *fn = bench_int_plain;
+    mox_ceiling_int_fn *fn = mox_ceiling_int_plain;
 #if defined(__x86_64__)
-    fn = isa == MOX_ISA_AVX512 ? bench_int_avx512 : isa == MOX_ISA_AVX2 ? bench_int_avx2 : bench_int_plain;
+    fn = isa == MOX_ISA_AVX512 ? mox_ceiling_int_avx512
+         : isa == MOX_ISA_AVX2 ? mox_ceiling_int_avx2
+                               : mox_ceiling_int_plain;
 #endif
     double best = 0;
     for (int i = 0; i < PASSES; i++) {

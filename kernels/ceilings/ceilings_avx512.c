@@ -1,9 +1,9 @@
 /* Ceilings with AVX-512: 64-byte loads; dpbusd, 64 products each. */
-#include "bench/kernels/ceilings.h"
+#include "kernels/ceilings/ceilings.h"
 
 #include <immintrin.h>
 
-uint64_t bench_read_avx512(const uint8_t *p, size_t bytes)
+uint64_t mox_ceiling_read_avx512(const uint8_t *p, size_t bytes)
 {
     __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
     for (size_t i = 0; i < bytes; i += 256) {
@@ -16,7 +16,7 @@ uint64_t bench_read_avx512(const uint8_t *p, size_t bytes)
     return (uint64_t)_mm512_reduce_or_epi64(a);
 }
 
-uint64_t bench_int_avx512(uint64_t rounds)
+uint64_t mox_ceiling_int_avx512(uint64_t rounds)
 {
     enum { CHAINS = 12 };
     __m512i acc[CHAINS], u = _mm512_set1_epi8(3), s = _mm512_set1_epi8(-5);
