@@ -1,0 +1,256 @@
+/* Panels: how rows of activations are cut into tiles and laid into them, and the product through a tile of
+ * mat_tile.h for types and instruction sets without a body of their own. */
+#include "kernels/panel.h"
+
+#include "kernels/act.h"
+#include "runtime/core/bits.h"
+
+#include <string.h>
+
+enum { R = MOX_ROWS_PER_GROUP, MAX_PAD = 3 };
+
+static const mox_panels panels_plain = {.sizes = {MOX_TILE_ROWS}};
+
+static const mox_panels *panels_of(mox_isa isa)
+{
+#if defined(__x86_64__)
+    if (isa == MOX_ISA_AVX512) {
+        return &mox_panels_avx512;
+    }
+    if (isa == MOX_ISA_AVX2) {
+        return &mox_panels_avx2;
+    }
+#endif
+    (void)isa;
+    return &panels_plain;
+}
+
+size_t mox_panel_bytes(mox_act_kind kind, uint32_t cols, uint32_t n)
+{
+    size_t lane = (size_t)mox_div_up(cols, MOX_BLOCK) * mox_panel_words(kind) * 4;
+    return mox_round_up(lane * (n + MAX_PAD), 64);
+}
+
+void mox_panel_init(mox_panel *p, mox_isa isa, mox_act_kind kind, uint32_t cols, uint32_t n, void *mem)
+{
+    *p = (mox_panel){.kind = kind, .cols = cols, .n = n, .sizes = panels_of(isa)->sizes, .data = mem};
+}
+
+/* Bytes of one lane of one block. */
+static size_t lane_bytes(const mox_panel *p)
+{
+    return (size_t)mox_panel_words(p->kind) * 4;
+}
+
+/* The smallest size that holds n lanes, n <= sizes[0]. */
+static uint32_t size_for(const uint32_t *sizes, uint32_t n)
+{
+    uint32_t i = 0;
+    while (sizes[i + 1] >= n) {
+        i++;
+    }
+    return sizes[i];
+}
+
+uint32_t mox_panel_tiles(const mox_panel *p)
+{
+    return mox_div_up(p->n, p->sizes[0]);
+}
+
+/* Full tiles of the largest size, then what is left in the smallest that holds it. */
+mox_panel_tile mox_panel_tile_at(const mox_panel *p, uint32_t t)
+{
+    uint32_t row0 = t * p->sizes[0], left = p->n - row0;
+    uint32_t n = left < p->sizes[0] ? left : p->sizes[0];
+    return (mox_panel_tile){.row0 = row0,
+                            .n = n,
+                            .size = size_for(p->sizes, n),
+                            .data = p->data + row0 * (size_t)mox_div_up(p->cols, MOX_BLOCK) * lane_bytes(p)};
+}
+
+static void put_words(uint8_t *dst, uint32_t size, uint32_t word, uint32_t n, const void *src)
+{
+    const uint8_t *from = src;
+    dst += (size_t)word * size * 4;
+    for (uint32_t w = 0; w < n; w++) {
+        memcpy(dst + (size_t)w * size * 4, from + w * 4, 4);
+    }
+}
+
+static void get_words(const uint8_t *src, uint32_t size, uint32_t word, uint32_t n, void *dst)
+{
+    uint8_t *to = dst;
+    src += (size_t)word * size * 4;
+    for (uint32_t w = 0; w < n; w++) {
+        memcpy(to + w * 4, src + (size_t)w * size * 4, 4);
+    }
+}
+
+static void put_k(uint8_t *dst, uint32_t size, const mox_act_k *a)
+{
+    int16_t sum32[8];
+    for (int j = 0; j < 8; j++) {
+        sum32[j] = (int16_t)(a->sum[2 * j] + a->sum[2 * j + 1]); /* at most 32 x 127 */
+    }
+    put_words(dst, size, 0, MOX_PANEL_CODES, a->q);
+    put_words(dst, size, MOX_PANEL_K_SUM16, 8, a->sum);
+    put_words(dst, size, MOX_PANEL_K_SUM32, 4, sum32);
+    put_words(dst, size, MOX_PANEL_K_SCALE, 1, &a->d);
+}
+
+static void put_b(uint8_t *dst, uint32_t size, const mox_act_b *a)
+{
+    int32_t sum[8];
+    float fsum[8];
+    for (int j = 0; j < 8; j++) {
+        sum[j] = a->sum[j];
+        fsum[j] = (float)a->sum[j];
+    }
+    put_words(dst, size, 0, MOX_PANEL_CODES, a->q);
+    put_words(dst, size, MOX_PANEL_B_SUM, 8, sum);
+    put_words(dst, size, MOX_PANEL_B_FSUM, 8, fsum);
+    put_words(dst, size, MOX_PANEL_B_SCALE, 8, a->d);
+}
+
+void mox_panel_put(const mox_panel *p, uint32_t row, uint32_t block, const void *act)
+{
+    mox_panel_tile t = mox_panel_tile_at(p, row / p->sizes[0]);
+    uint8_t *dst = t.data + block * t.size * lane_bytes(p) + (size_t)(row - t.row0) * 4;
+    uint32_t left = p->cols - block * MOX_BLOCK;
+    switch (p->kind) {
+    case MOX_ACT_K:
+        put_k(dst, t.size, act);
+        break;
+    case MOX_ACT_B32:
+        put_b(dst, t.size, act);
+        break;
+    default:
+        put_words(dst, t.size, 0, left < MOX_BLOCK ? left : MOX_BLOCK, act);
+        break;
+    }
+}
+
+void mox_panel_put_row(const mox_panel *p, uint32_t row, const void *acts)
+{
+    const uint8_t *from = acts;
+    for (uint32_t b = 0; b < mox_div_up(p->cols, MOX_BLOCK); b++) {
+        mox_panel_put(p, row, b, from + b * mox_act_block_bytes(p->kind));
+    }
+}
+
+/* A block of one lane as a tile takes it. */
+typedef union act_block {
+    mox_act_k k;
+    mox_act_b b;
+    float f[MOX_BLOCK];
+} act_block;
+
+static void take_lane(mox_act_kind kind, const uint8_t *src, uint32_t size, uint32_t cols, act_block *out)
+{
+    int32_t sum[8];
+    switch (kind) {
+    case MOX_ACT_K:
+        get_words(src, size, 0, MOX_PANEL_CODES, out->k.q);
+        get_words(src, size, MOX_PANEL_K_SUM16, 8, out->k.sum);
+        get_words(src, size, MOX_PANEL_K_SCALE, 1, &out->k.d);
+        break;
+    case MOX_ACT_B32:
+        get_words(src, size, 0, MOX_PANEL_CODES, out->b.q);
+        get_words(src, size, MOX_PANEL_B_SUM, 8, sum);
+        get_words(src, size, MOX_PANEL_B_SCALE, 8, out->b.d);
+        for (int j = 0; j < 8; j++) {
+            out->b.sum[j] = (int16_t)sum[j];
+        }
+        break;
+    default:
+        get_words(src, size, 0, cols, out->f);
+        break;
+    }
+}
+
+/* Any type: lanes are taken out of the panel and go through the tile, a few at a time. */
+static void run_through_tile(const mox_panel_run *r, mox_act_kind kind, mox_row_sums *s)
+{
+    for (uint32_t b = 0; b < r->count; b++) {
+        uint32_t left = r->cols - b * MOX_BLOCK, cols = left < MOX_BLOCK ? left : MOX_BLOCK;
+        const uint8_t *from = r->panel + (size_t)b * r->size * mox_panel_words(kind) * 4;
+        for (uint32_t i = 0; i < r->size; i += MOX_TILE_ROWS) {
+            uint32_t n = r->size - i < MOX_TILE_ROWS ? r->size - i : MOX_TILE_ROWS;
+            act_block act[MOX_TILE_ROWS];
+            const void *x[MOX_TILE_ROWS];
+            for (uint32_t k = 0; k < n; k++) {
+                take_lane(kind, from + (size_t)(i + k) * 4, r->size, cols, &act[k]);
+                x[k] = &act[k];
+            }
+            float p[MOX_TILE_ROWS][R];
+            r->tile(r->f, r->chunk + b * r->stride, cols, x, n, p);
+            for (uint32_t k = 0; k < n; k++) {
+                mox_row_sums_add(&s[i + k], p[k], r->first + b, left <= MOX_BLOCK);
+            }
+        }
+    }
+}
+
+static void run_k(const mox_panel_run *r, mox_row_sums *s)
+{
+    run_through_tile(r, MOX_ACT_K, s);
+}
+
+static void run_b32(const mox_panel_run *r, mox_row_sums *s)
+{
+    run_through_tile(r, MOX_ACT_B32, s);
+}
+
+static void run_f32(const mox_panel_run *r, mox_row_sums *s)
+{
+    run_through_tile(r, MOX_ACT_F32, s);
+}
+
+mox_err mox_panel_job_init(mox_panel_job *j, mox_isa isa, const mox_mat *w, mox_act_kind kind)
+{
+    static mox_panel_fn *const through_tile[MOX_ACT_KINDS] = {
+        [MOX_ACT_F32] = run_f32, [MOX_ACT_K] = run_k, [MOX_ACT_B32] = run_b32};
+    mox_mat_job tile;
+    MOX_TRY(mox_mat_job_init(&tile, isa, w, kind));
+    const mox_panels *p = panels_of(isa);
+    mox_panel_fn *fn = tile.f->kind == kind ? p->of_type[tile.f->type] : NULL;
+    if (fn == NULL && kind == MOX_ACT_F32) {
+        fn = p->dequant;
+    }
+    *j = (mox_panel_job){
+        .w = w, .f = tile.f, .tile = tile.tile, .fn = fn != NULL ? fn : through_tile[kind], .kind = kind};
+    return MOX_OK;
+}
+
+/* Blocks before a matrix's short slice of columns are evenly spaced; that slice is a run of its own. */
+void mox_panel_blocks_add(const mox_panel_job *j, uint32_t g, uint32_t b0, uint32_t b1, const mox_panel *p,
+                          uint32_t t, mox_row_sums *s)
+{
+    mox_panel_tile tile = mox_panel_tile_at(p, t);
+    const mox_mat *w = j->w;
+    while (b0 < b1) {
+        uint32_t end = b0 < w->tail_block && w->tail_block < b1 ? w->tail_block : b1;
+        mox_panel_run r = {.chunk = mox_mat_chunk(w, g, b0),
+                           .stride = w->block_stride,
+                           .first = b0,
+                           .count = end - b0,
+                           .cols = w->cols - b0 * MOX_BLOCK,
+                           .panel = tile.data + b0 * tile.size * lane_bytes(p),
+                           .size = tile.size,
+                           .f = j->f,
+                           .tile = j->tile};
+        j->fn(&r, s);
+        b0 = end;
+    }
+}
+
+void mox_panel_group_mul(const mox_panel_job *j, uint32_t g, const mox_panel *p, uint32_t t, float (*y)[R])
+{
+    mox_row_sums s[MOX_PANEL_TILE];
+    memset(s, 0, sizeof s);
+    mox_panel_blocks_add(j, g, 0, mox_mat_blocks(j->w), p, t, s);
+    mox_panel_tile tile = mox_panel_tile_at(p, t);
+    for (uint32_t i = 0; i < tile.n; i++) {
+        memcpy(y[i], s[i].row, sizeof s[i].row);
+    }
+}
