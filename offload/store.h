@@ -23,6 +23,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { MOX_STORE_MAX_SLICES = 512 };
+
 /* One matrix of one expert as it lies in a file: n_rows consecutive rows of row_bytes. */
 typedef struct mox_slab_src {
     uint32_t file; /* index into mox_store_cfg.files */
@@ -31,8 +33,18 @@ typedef struct mox_slab_src {
     uint32_t n_rows;
 } mox_slab_src;
 
+/* One expert of a packed file: `bytes` (a multiple of 4,096, as is off) that are the slot's own bytes, cut into
+ * slices; the last slice goes to the end. sums: an XXH3-64 for each slice. */
+typedef struct mox_record_src {
+    uint32_t file;
+    uint32_t n_slices; /* 1..MOX_STORE_MAX_SLICES */
+    uint64_t off, bytes, slice_bytes;
+    const uint64_t *sums;
+} mox_record_src;
+
 /* How runtime tells the store about the model, without the store knowing kernels. Rows come in groups of
- * row_group (16); repack is called from the I/O thread for disjoint row ranges of a slab, in any order. */
+ * row_group (16); repack is called from the I/O thread for disjoint row ranges of a slab, in any order. Of a
+ * packed file `record` says where an expert lies; source then gives its place alone and repack is not used. */
 typedef struct mox_layout_ops {
     void *ctx;
     uint32_t n_slabs;   /* slabs per expert (3) */
@@ -40,6 +52,7 @@ typedef struct mox_layout_ops {
     void (*source)(void *ctx, uint32_t layer, uint32_t expert, uint32_t slab, mox_slab_src *out);
     void (*repack)(void *ctx, uint32_t layer, uint32_t slab, uint32_t row0, uint32_t n_rows,
                    const uint8_t *src, uint8_t *slot);
+    void (*record)(void *ctx, uint32_t layer, uint32_t expert, mox_record_src *out); /* NULL: not packed */
 } mox_layout_ops;
 
 typedef enum mox_io_mode { MOX_IO_AUTO, MOX_IO_URING, MOX_IO_PREAD } mox_io_mode;

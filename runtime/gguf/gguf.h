@@ -23,6 +23,7 @@ enum {
     MOX_GGUF_MAX_ARRAY = 1 << 24,
     MOX_GGUF_MAX_SPLITS = 4096,
     MOX_GGUF_MAX_DIMS = 4,
+    MOX_GGUF_PACK_VERSION = 1, /* of packed files, see docs/packed.md */
 };
 #define MOX_GGUF_MAX_METADATA (1ull << 30)
 
@@ -56,6 +57,7 @@ typedef struct mox_gguf_tensor {
     uint32_t file;                  /* which part */
     uint64_t off;                   /* absolute offset in that file */
     uint64_t bytes;
+    bool packed; /* an expert tensor of a packed file: its values lie in records, off says nothing */
 } mox_gguf_tensor;
 
 typedef struct mox_gguf mox_gguf;
@@ -82,6 +84,13 @@ uint64_t mox_gguf_id(const mox_gguf *g); /* XXH3-64 over the header: names the m
 /* bytes that belong to no header and no tensor beyond padding: gaps and what trails the last tensor */
 uint64_t mox_gguf_unused_bytes(const mox_gguf *g);
 
+/* A packed file (docs/packed.md) shows the keys and tensors of the model it was made of; what belongs to the
+ * container is kept apart: its keys can be asked for by name, but are not listed.
+ * mox_gguf_packed: the version of the packing, 0 for a plain GGUF.
+ * mox_gguf_record: a tensor of the container ("moxie.experts.0"); NULL if absent. */
+uint32_t mox_gguf_packed(const mox_gguf *g);
+const mox_gguf_tensor *mox_gguf_record(const mox_gguf *g, const char *name);
+
 /* mox_escape: text from a file made fit to print: control bytes, ESC, marks that turn or hide text, and bytes
  * that are no UTF-8 come out as \n, \x1B, \u202E. Cut at a whole character with "..." if n is too small.
  * Returns out. */
@@ -92,11 +101,20 @@ const char *mox_escape(mox_str s, char *out, size_t n);
 uint32_t mox_gguf_n_kv(const mox_gguf *g);
 mox_str mox_gguf_kv_key(const mox_gguf *g, uint32_t i);
 mox_gguf_kind mox_gguf_kv_kind(const mox_gguf *g, uint32_t i);
+/* the value's bytes as they stand in the header, for who copies it */
+typedef struct mox_gguf_value {
+    mox_gguf_kind kind, elem; /* elem: of an array */
+    uint64_t n;               /* elements of an array, bytes of a string */
+    const void *data;         /* of a string its bytes; of an array its first element */
+    uint64_t bytes;
+} mox_gguf_value;
+mox_gguf_value mox_gguf_kv_value(const mox_gguf *g, uint32_t i);
 /* a printable, escaped rendering of the value (arrays: element kind, count and the first few); returns out */
 const char *mox_gguf_kv_text(const mox_gguf *g, uint32_t i, char *out, size_t n);
 bool mox_gguf_has(const mox_gguf *g, const char *key);
 MOX_NODISCARD mox_err mox_gguf_u32(const mox_gguf *g, const char *key, uint32_t lo, uint32_t hi,
                                    uint32_t *out);
+MOX_NODISCARD mox_err mox_gguf_u64(const mox_gguf *g, const char *key, uint64_t *out);
 MOX_NODISCARD mox_err mox_gguf_u32_opt(const mox_gguf *g, const char *key, uint32_t lo, uint32_t hi,
                                        uint32_t *out);
 MOX_NODISCARD mox_err mox_gguf_f32_opt(const mox_gguf *g, const char *key, float lo, float hi, float *out);

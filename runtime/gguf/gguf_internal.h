@@ -26,17 +26,24 @@ struct mox_gguf {
     uint64_t id;
     gguf_part *parts;
     uint32_t n_parts;
-    gguf_kv *kv;
+    gguf_kv *kv; /* those of the container last */
     const gguf_kv **by_key;
-    uint32_t n_kv;
+    uint32_t n_kv, n_keys; /* the model's, all */
     mox_gguf_tensor *tensors;
     const mox_gguf_tensor **by_name;
     uint32_t n_tensors;
+    uint32_t packed;          /* version of the packing, 0: a plain GGUF */
+    mox_gguf_tensor *records; /* tensors of the container */
+    uint32_t n_records;
 };
 
 /* Sort the two indices (allocated by the caller's n); a name that occurs twice is an error. */
 MOX_NODISCARD mox_err gguf_index_keys(mox_gguf *g);
 MOX_NODISCARD mox_err gguf_index_tensors(mox_gguf *g);
+/* gguf_restore: a table just parsed, of a packed file, becomes that of the model it was made of. */
+MOX_NODISCARD mox_err gguf_restore(mox_gguf *g);
+/* Bytes of a tensor from its type and sizes, all of them checked; name: for the message. */
+MOX_NODISCARD mox_err gguf_size_tensor(mox_gguf_tensor *t, const char *name);
 int gguf_str_cmp(mox_str a, mox_str b);
 const gguf_kv *gguf_kv_find(const mox_gguf *g, const char *key);
 

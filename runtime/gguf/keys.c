@@ -132,6 +132,19 @@ mox_err mox_gguf_u32_opt(const mox_gguf *g, const char *key, uint32_t lo, uint32
     return u32_of(key, kv->kind, kv->data, lo, hi, out);
 }
 
+mox_err mox_gguf_u64(const mox_gguf *g, const char *key, uint64_t *out)
+{
+    const gguf_kv *kv = gguf_kv_find(g, key);
+    bool negative = false;
+    if (!kv) {
+        return missing(key);
+    }
+    if (kv->kind == MOX_GGUF_ARRAY || !integer_at(kv->kind, kv->data, out, &negative) || negative) {
+        return wrong_kind(kv, key, "an integer from 0");
+    }
+    return MOX_OK;
+}
+
 mox_err mox_gguf_u32(const mox_gguf *g, const char *key, uint32_t lo, uint32_t hi, uint32_t *out)
 {
     return mox_gguf_has(g, key) ? mox_gguf_u32_opt(g, key, lo, hi, out) : missing(key);
@@ -258,6 +271,12 @@ mox_str mox_gguf_kv_key(const mox_gguf *g, uint32_t i)
 mox_gguf_kind mox_gguf_kv_kind(const mox_gguf *g, uint32_t i)
 {
     return g->kv[i].kind;
+}
+
+mox_gguf_value mox_gguf_kv_value(const mox_gguf *g, uint32_t i)
+{
+    const gguf_kv *kv = &g->kv[i];
+    return (mox_gguf_value){kv->kind, kv->elem, kv->n, kv->data, kv->bytes};
 }
 
 static void scalar_text(mox_gguf_kind kind, const uint8_t *p, char *out, size_t n)

@@ -237,6 +237,7 @@ static mox_err merge(mox_gguf **parts, uint32_t n, uint32_t n_tensors, mox_gguf 
     g->kv = parts[0]->kv;
     g->by_key = parts[0]->by_key;
     g->n_kv = parts[0]->n_kv;
+    g->n_keys = parts[0]->n_keys;
     parts[0]->kv = NULL;
     parts[0]->by_key = NULL;
     mox_err err = gguf_index_tensors(g);

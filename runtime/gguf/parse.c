@@ -201,8 +201,7 @@ static mox_err take_kv(cursor *c, gguf_kv *kv)
     return kind == MOX_GGUF_BOOL ? check_bools(kv, kv->data, 1) : MOX_OK;
 }
 
-/* The bytes of a tensor from its type and sizes, all of them checked. */
-static mox_err size_tensor(mox_gguf_tensor *t, const char *name)
+mox_err gguf_size_tensor(mox_gguf_tensor *t, const char *name)
 {
     char type[64];
     const mox_type_desc *info = mox_type_info(t->type);
@@ -254,7 +253,7 @@ static mox_err take_tensor(cursor *c, mox_gguf_tensor *t)
     }
     t->type = take_u32(c);
     t->off = take_u64(c);
-    return c->failed ? cut_off(c, "the description of a tensor") : size_tensor(t, name);
+    return c->failed ? cut_off(c, "the description of a tensor") : gguf_size_tensor(t, name);
 }
 
 static mox_err read_alignment(const mox_gguf *g, uint64_t *out)
@@ -378,7 +377,7 @@ static mox_err take_counts(cursor *c, mox_gguf *g)
                         n_tensors, n_kv, left);
     }
     g->n_tensors = (uint32_t)n_tensors;
-    g->n_kv = (uint32_t)n_kv;
+    g->n_kv = g->n_keys = (uint32_t)n_kv;
     return MOX_OK;
 }
 
@@ -417,7 +416,7 @@ static mox_err parse_into(mox_gguf *g, cursor *c)
     MOX_TRY(place_tensors(g, c->pos, alignment));
     MOX_TRY(gguf_index_tensors(g));
     g->id = mox_hash64(c->base, (size_t)c->pos, 0);
-    return MOX_OK;
+    return gguf_restore(g);
 }
 
 mox_err mox_gguf_parse(mox_gguf **out, const void *data, size_t len, uint64_t file_bytes, uint64_t *need)

@@ -25,11 +25,11 @@ static int by_name(const void *a, const void *b)
 mox_err gguf_index_keys(mox_gguf *g)
 {
     char key[96];
-    for (uint32_t i = 0; i < g->n_kv; i++) {
+    for (uint32_t i = 0; i < g->n_keys; i++) {
         g->by_key[i] = &g->kv[i];
     }
-    qsort(g->by_key, g->n_kv, sizeof g->by_key[0], by_key);
-    for (uint32_t i = 1; i < g->n_kv; i++) {
+    qsort(g->by_key, g->n_keys, sizeof g->by_key[0], by_key);
+    for (uint32_t i = 1; i < g->n_keys; i++) {
         if (by_key(&g->by_key[i - 1], &g->by_key[i]) == 0) {
             return MOX_FAIL(MOX_E_KEY, "key %s occurs twice", mox_escape(g->by_key[i]->key, key, sizeof key));
         }
@@ -57,7 +57,7 @@ const gguf_kv *gguf_kv_find(const mox_gguf *g, const char *key)
 {
     gguf_kv wanted = {.key = {key, strlen(key)}};
     const gguf_kv *p = &wanted;
-    const gguf_kv **hit = bsearch(&p, g->by_key, g->n_kv, sizeof g->by_key[0], by_key);
+    const gguf_kv **hit = bsearch(&p, g->by_key, g->n_keys, sizeof g->by_key[0], by_key);
     return hit ? *hit : NULL;
 }
 
@@ -84,6 +84,7 @@ void mox_gguf_close(mox_gguf **g)
     free(o->kv);
     free(o->by_key);
     free(o->tensors);
+    free(o->records);
     free(o->by_name);
     free(o);
 }

@@ -48,6 +48,9 @@ static mox_err bind(mox_builder *b, const mox_weight **out, bool as_f32, uint32_
         return optional ? MOX_OK : MOX_FAIL(MOX_E_TENSOR, "model: tensor '%s' is missing", name);
     }
     MOX_TRY(mox_shape_is(t, cols, rows, 1));
+    if (t->packed) {
+        return MOX_FAIL(MOX_E_TENSOR, "packed file: tensor '%s' is no expert's, but listed as packed", name);
+    }
     const mox_format *f = mox_format_of(t->type);
     uint64_t row_bytes = mox_type_row_bytes(t->type, cols);
     if (!f || row_bytes == 0 || (!as_f32 && mox_mat_bytes((mox_type)t->type, rows, cols) == 0)) {
@@ -91,12 +94,23 @@ mox_err mox_bind_f32(mox_builder *b, const mox_weight **out, uint32_t rows, uint
 
 static const char *const slab_names[MOX_SLABS] = {"gate", "up", "down"};
 
+/* In a packed file every expert is a record, and only experts are. */
+static mox_err must_be_packed(const mox_builder *b, const mox_gguf_tensor *t)
+{
+    if (t->packed != (b->m->packed != NULL)) {
+        return MOX_FAIL(MOX_E_TENSOR, "packed file: tensor '%.*s' of an expert is not packed", (int)t->name.n,
+                        t->name.p);
+    }
+    return MOX_OK;
+}
+
 /* One tensor [cols, rows, n_experts]: expert e starts at e * (bytes of one). */
 static mox_err bind_merged(mox_builder *b, const mox_gguf_tensor *t, mox_slab_place *first, uint32_t slab,
                            uint32_t rows, uint32_t cols)
 {
     uint32_t n = b->m->h.n_experts;
     MOX_TRY(mox_shape_is(t, cols, rows, n));
+    MOX_TRY(must_be_packed(b, t));
     uint64_t each;
     uint64_t row_bytes = mox_type_row_bytes(t->type, cols);
     if (row_bytes == 0) {
@@ -106,7 +120,7 @@ static mox_err bind_merged(mox_builder *b, const mox_gguf_tensor *t, mox_slab_pl
         return MOX_FAIL(MOX_E_TENSOR, "model: tensor '%.*s' has %llu bytes, too few for %u experts",
                         (int)t->name.n, t->name.p, (ull)t->bytes, n);
     }
-    for (uint32_t e = 0; e < n; e++) {
+    for (uint32_t e = 0; first && e < n; e++) {
         first[(size_t)e * MOX_SLABS + slab] = (mox_slab_place){.file = t->file, .off = t->off + e * each};
     }
     return MOX_OK;
@@ -126,6 +140,7 @@ static mox_err bind_single(mox_builder *b, uint32_t layer, mox_slab_place *first
                             name, layer, slab_names[slab]);
         }
         MOX_TRY(mox_shape_is(t, cols, rows, 1));
+        MOX_TRY(must_be_packed(b, t));
         if (e == 0) {
             *type = (mox_type)t->type;
         }
@@ -133,14 +148,30 @@ static mox_err bind_single(mox_builder *b, uint32_t layer, mox_slab_place *first
             return MOX_FAIL(MOX_E_TENSOR, "model: tensor '%s' is %s, expert 0 of the layer is %s", name,
                             mox_type_info(t->type)->name, mox_type_info(*type)->name);
         }
-        first[(size_t)e * MOX_SLABS + slab] = (mox_slab_place){.file = t->file, .off = t->off};
+        if (first) {
+            first[(size_t)e * MOX_SLABS + slab] = (mox_slab_place){.file = t->file, .off = t->off};
+        }
+    }
+    return MOX_OK;
+}
+
+/* Experts of a packed file: their tensors' shapes have been checked like any other's; the values are records. */
+static mox_err bind_records(mox_builder *b, uint32_t layer, uint32_t moe_layer)
+{
+    mox_model *m = b->m;
+    const mox_expert_layout *l = &m->layouts[moe_layer];
+    mox_pack_layer *p = &m->packed[moe_layer];
+    MOX_TRY(mox_pack_find(b->g, layer, m->h.n_experts, l, p));
+    if (p->n_slices != mox_div_up(m->h.d_ff, MOX_SLICE)) {
+        return MOX_FAIL(MOX_E_INTERNAL, "model: %u slices in layer %u", p->n_slices, layer);
     }
     return MOX_OK;
 }
 
 mox_err mox_bind_experts(mox_builder *b, uint32_t layer, uint32_t moe_layer, uint32_t d_model, uint32_t d_ff)
 {
-    mox_slab_place *first = &b->m->slabs[(size_t)moe_layer * b->m->h.n_experts * MOX_SLABS];
+    size_t at = (size_t)moe_layer * b->m->h.n_experts * MOX_SLABS;
+    mox_slab_place *first = b->m->slabs ? b->m->slabs + at : NULL;
     mox_type types[MOX_SLABS];
     for (uint32_t s = 0; s < MOX_SLABS; s++) {
         uint32_t rows = s == MOX_SLAB_DOWN ? d_model : d_ff;
@@ -155,5 +186,6 @@ mox_err mox_bind_experts(mox_builder *b, uint32_t layer, uint32_t moe_layer, uin
             MOX_TRY(bind_single(b, layer, first, s, rows, cols, &types[s]));
         }
     }
-    return mox_expert_layout_init(&b->m->layouts[moe_layer], types, d_model, d_ff);
+    MOX_TRY(mox_expert_layout_init(&b->m->layouts[moe_layer], types, d_model, d_ff));
+    return b->m->packed ? bind_records(b, layer, moe_layer) : MOX_OK;
 }

@@ -20,8 +20,15 @@ static void take_tables(mox_model *m, const mox_builder *b, const mox_gguf *g, m
     m->ops = mox_arena_take(a, b->max_ops * sizeof *m->ops, _Alignof(mox_layer_op));
     m->inv_freq = mox_arena_take(a, m->h.n_rot / 2 * sizeof *m->inv_freq, _Alignof(double));
     m->layouts = mox_arena_take(a, m->n_moe_layers * sizeof *m->layouts, _Alignof(mox_expert_layout));
-    m->slabs = mox_arena_take(a, (size_t)m->n_moe_layers * m->h.n_experts * MOX_SLABS * sizeof *m->slabs,
-                              _Alignof(mox_slab_place));
+    size_t n_experts = (size_t)m->n_moe_layers * m->h.n_experts;
+    if (mox_gguf_packed(g)) {
+        size_t n_slices = mox_div_up(m->h.d_ff, MOX_SLICE);
+        m->packed = mox_arena_take(a, m->n_moe_layers * sizeof *m->packed, _Alignof(mox_pack_layer));
+        m->sums_xxh3 = mox_arena_take(a, m->n_moe_layers * sizeof *m->sums_xxh3, _Alignof(uint64_t));
+        m->sums = mox_arena_take(a, n_experts * n_slices * sizeof *m->sums, _Alignof(uint64_t));
+    } else {
+        m->slabs = mox_arena_take(a, n_experts * MOX_SLABS * sizeof *m->slabs, _Alignof(mox_slab_place));
+    }
     m->files = mox_arena_take(a, m->n_files * sizeof *m->files, _Alignof(char *));
     m->file_bytes = mox_arena_take(a, m->n_files * sizeof *m->file_bytes, _Alignof(uint64_t));
     for (uint32_t i = 0; i < m->n_files; i++) {
@@ -58,6 +65,22 @@ static void warn_unused(const mox_builder *b)
                  n - b->n_used, n, (int)first.n, first.p ? first.p : "");
 }
 
+/* Every layer has its records by now; here what holds for all of them. */
+static mox_err check_packed(mox_model *m, const mox_gguf *g)
+{
+    const void *sums = NULL;
+    uint32_t n = 0;
+    MOX_TRY(mox_gguf_array(g, "moxie.pack.sums", MOX_GGUF_U64, &sums, &n));
+    if (n != m->n_moe_layers) {
+        return MOX_FAIL(MOX_E_KEY, "packed file: checksums of %u layers for %u with experts", n,
+                        m->n_moe_layers);
+    }
+    for (uint32_t l = 0; l < n; l++) {
+        m->sums_xxh3[l] = mox_le64((const uint8_t *)sums + 8 * (size_t)l);
+    }
+    return mox_pack_check(g, m->layouts, m->n_moe_layers);
+}
+
 static mox_err build(mox_model *m, mox_builder *b, const mox_family *family)
 {
     MOX_TRY(family->hparams(m, b->g));
@@ -71,6 +94,9 @@ static mox_err build(mox_model *m, mox_builder *b, const mox_family *family)
     MOX_TRY(mox_arena_map(&m->arena, count.used, 0));
     take_tables(m, b, b->g, &m->arena);
     MOX_TRY(family->layers(b));
+    if (m->packed) {
+        MOX_TRY(check_packed(m, b->g));
+    }
     warn_unused(b);
     return MOX_OK;
 }

@@ -18,6 +18,7 @@
 #include "runtime/core/arena.h"
 #include "runtime/core/log.h"
 #include "runtime/gguf/gguf.h"
+#include "runtime/pack/pack.h"
 #include "runtime/plan/plan.h"
 
 typedef struct mox_hparams {
@@ -85,9 +86,12 @@ typedef struct mox_model {
     const mox_weight *rope_freqs;                        /* NULL: none */
     double *inv_freq;                                    /* [n_rot / 2], rope_freqs not applied */
     mox_expert_layout *layouts;                          /* [n_moe_layers] */
-    mox_slab_place *slabs;                               /* [n_moe_layers][n_experts][MOX_SLABS] */
-    char **files;                                        /* [n_files] paths */
-    uint64_t *file_bytes;                                /* [n_files] */
+    mox_slab_place *slabs;  /* [n_moe_layers][n_experts][MOX_SLABS]; NULL for a packed file */
+    mox_pack_layer *packed; /* [n_moe_layers] of a packed file, else NULL */
+    uint64_t *sums;         /* of a packed file: the layers' checksums, read with the dense weights */
+    uint64_t *sums_xxh3;    /* [n_moe_layers]: what each layer's must hash to */
+    char **files;           /* [n_files] paths */
+    uint64_t *file_bytes;   /* [n_files] */
     uint64_t id;
     mox_arena arena; /* all of the above */
 } mox_model;
@@ -108,6 +112,9 @@ size_t mox_model_staging_bytes(const mox_model *m);
 typedef void (*mox_load_progress)(void *ctx, uint64_t done, uint64_t total);
 MOX_NODISCARD mox_err mox_model_load_dense(mox_model *m, mox_pool *pool, void *staging, size_t staging_bytes,
                                            mox_load_progress progress, void *progress_ctx);
+
+/* mox_model_slot_bytes: memory of one expert of a MoE layer; a record with its end where the file is packed. */
+size_t mox_model_slot_bytes(const mox_model *m, uint32_t moe_layer);
 
 /* mox_model_layout_ops: how the store sees this model's experts. Borrows m. */
 mox_layout_ops mox_model_layout_ops(mox_model *m);

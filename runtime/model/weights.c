@@ -107,9 +107,30 @@ static mox_err load_weight(const mox_model *m, const mox_weight *w, int fd, mox_
     return MOX_OK;
 }
 
+/* The checksums of a packed file; one file, a few hundred KB. */
+static mox_err load_sums(mox_model *m)
+{
+    const char *path = m->files[0];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return MOX_FAIL_SYS(MOX_E_OPEN, errno, "model: cannot open '%s'", path);
+    }
+    mox_err err = MOX_OK;
+    for (uint32_t l = 0; l < m->n_moe_layers && err == MOX_OK; l++) {
+        mox_pack_layer *p = &m->packed[l];
+        uint64_t *out = m->sums + (size_t)l * m->h.n_experts * p->n_slices;
+        err = mox_pack_read_sums(p, fd, path, m->h.n_experts, m->sums_xxh3[l], out);
+    }
+    close(fd);
+    return err;
+}
+
 mox_err mox_model_load_dense(mox_model *m, mox_pool *pool, void *staging, size_t staging_bytes,
                              mox_load_progress progress, void *progress_ctx)
 {
+    if (m->packed) {
+        MOX_TRY(load_sums(m));
+    }
     uint64_t total = 0, done = 0;
     for (uint32_t i = 0; i < m->n_weights; i++) {
         total += m->weights[i].file_bytes;

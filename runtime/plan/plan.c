@@ -260,7 +260,7 @@ static void store_base(const mox_plan_in *in, mox_placement *p)
     p->store.shuffle_predictions = in->cfg->shuffle_predictions;
     p->store.seed = in->cfg->seed;
     for (uint32_t l = 0; l < m->n_moe_layers; l++) {
-        p->layers[l] = (mox_store_layer){.slot_bytes = m->layouts[l].slot_bytes};
+        p->layers[l] = (mox_store_layer){.slot_bytes = mox_model_slot_bytes(m, l)};
     }
 }
 
