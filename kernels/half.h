@@ -1,4 +1,4 @@
-/* The short float formats, converted in plain integer code: exact, denormals included, the same bits from
+/* The short float formats, converted in plain code: exact, denormals included, the same bits from
  * every compiler and device. f32 -> f16 rounds to nearest, ties to even (what VCVTPS2PH and cvt.rn do). */
 #ifndef MOX_KERNELS_HALF_H
 #define MOX_KERNELS_HALF_H
@@ -22,18 +22,14 @@ static inline float mox_f32_from_bits(uint32_t u)
     return f;
 }
 
+/* Without branches, so that a loop of it becomes vector code: exponent and mantissa move to their places, and a product
+ * with 2^112, exact for all of them, corrects the bias; denormals of f16 pass through denormals of f32. */
 static inline float mox_f16_to_f32(uint16_t h)
 {
-    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16;
-    const uint32_t exp = (h >> 10) & 31u, man = h & 0x3ffu;
-    if (exp == 31) { /* infinity, NaN */
-        return mox_f32_from_bits(sign | 0x7f800000u | man << 13);
-    }
-    if (exp != 0) {
-        return mox_f32_from_bits(sign | (exp + 112) << 23 | man << 13);
-    }
-    /* Zero and denormals: man * 2^-24, exact in f32. */
-    return mox_f32_from_bits(sign | mox_f32_bits((float)man * 0x1p-24f));
+    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, mag = (uint32_t)(h & 0x7fffu) << 13;
+    const uint32_t special =
+        mag >= 0x0f800000u ? 0x7f800000u : 0u; /* infinity, NaN: the largest exponent again */
+    return mox_f32_from_bits(mox_f32_bits(mox_f32_from_bits(mag) * 0x1p112f) | sign | special);
 }
 
 static inline uint16_t mox_f32_to_f16(float f)

@@ -22,7 +22,7 @@ const mox_tiles *mox_tiles_plain(mox_isa isa)
     if (isa == MOX_ISA_AVX512) {
         return &mox_tiles_ref_avx512;
     }
-    if (isa == MOX_ISA_AVX2) {
+    if (isa == MOX_ISA_AVX2 || mox_isa_present(MOX_ISA_AVX2)) {
         return &mox_tiles_ref_avx2;
     }
 #endif

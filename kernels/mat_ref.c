@@ -39,7 +39,8 @@ typedef void b_decode(const uint8_t *src, uint32_t cols, b_row *out);
  * minimums. */
 #define K_BOUND(name, scale, code, min)                                                                      \
     _Static_assert(256LL * (scale) * (code)*127 <= INT32_MAX && 256LL * (min)*127 <= INT32_MAX,              \
-                   #name ": the sums of a block fit int32")
+                   #name ": the sums of a block fit int32");                                                 \
+    _Static_assert((scale) * (code) <= INT16_MAX, #name ": a code times its scale fits int16")
 K_BOUND(Q2_K, 15, 3, 15);
 K_BOUND(Q3_K, 32, 4, 0);
 K_BOUND(Q4_K, 63, 15, 63);
@@ -167,16 +168,20 @@ static inline void k_tile(k_decode *decode, bool has_min, const mox_format *f, c
     for (int r = 0; r < R; r++) {
         k_row w;
         decode(bytes[r], &w);
+        int16_t scaled[MOX_BLOCK]; /* sc * q: below 2^15 by the bounds above, so sums need no scales */
+        for (int j = 0; j < 16; j++) {
+            for (int l = 0; l < 16; l++) {
+                scaled[16 * j + l] = (int16_t)(w.sc[j] * w.q[16 * j + l]);
+            }
+        }
         for (uint32_t i = 0; i < n; i++) {
             const mox_act_k *a = x[i];
             int32_t sum = 0, min = 0;
-            for (int j = 0; j < 16; j++) {
-                int32_t dot = 0;
-                for (int l = 16 * j; l < 16 * j + 16; l++) {
-                    dot += (int32_t)w.q[l] * a->q[l];
-                }
-                sum += w.sc[j] * dot;
-                min += has_min ? w.mn[j] * a->sum[j] : 0;
+            for (int l = 0; l < MOX_BLOCK; l++) {
+                sum += (int32_t)scaled[l] * a->q[l];
+            }
+            for (int j = 0; has_min && j < 16; j++) {
+                min += w.mn[j] * a->sum[j];
             }
             float u = has_min ? fmaf(w.d, (float)sum, -(w.dmin * (float)min)) : w.d * (float)sum;
             p[i][r] = u * a->d;
@@ -356,8 +361,10 @@ static void tile_f16(const mox_format *f, const uint8_t *chunk, uint32_t cols, c
 {
     (void)f;
     float w[MOX_BLOCK][R];
-    for (uint32_t e = 0; e < cols * R; e++) {
-        w[e / R][e % R] = f16_at(chunk + 2 * (size_t)e);
+    for (uint32_t e = 0; e < cols; e++) {
+        for (int r = 0; r < R; r++) {
+            w[e][r] = f16_at(chunk + 2 * ((size_t)e * R + (size_t)r));
+        }
     }
     float_chain((const float(*)[R])w, cols, x, n, p);
 }
@@ -367,8 +374,10 @@ static void tile_bf16(const mox_format *f, const uint8_t *chunk, uint32_t cols, 
 {
     (void)f;
     float w[MOX_BLOCK][R];
-    for (uint32_t e = 0; e < cols * R; e++) {
-        w[e / R][e % R] = mox_bf16_to_f32(mox_le16(chunk + 2 * (size_t)e));
+    for (uint32_t e = 0; e < cols; e++) {
+        for (int r = 0; r < R; r++) {
+            w[e][r] = mox_bf16_to_f32(mox_le16(chunk + 2 * ((size_t)e * R + (size_t)r)));
+        }
     }
     float_chain((const float(*)[R])w, cols, x, n, p);
 }

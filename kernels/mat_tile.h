@@ -34,7 +34,8 @@ extern const mox_tiles mox_tiles_avx2, mox_tiles_avx512; /* hand-written, where 
  * match.
  */
 mox_tile_fn *mox_tile_of(mox_isa isa, const mox_format *f, mox_act_kind kind);
-const mox_tiles *mox_tiles_plain(mox_isa isa); /* the twin compiled for the ISA */
+/* The twin compiled for the ISA; for scalar with AVX2 where the machine has it, for speed: the same source and bits. */
+const mox_tiles *mox_tiles_plain(mox_isa isa);
 
 /* Running sums of one group of rows for one row of activations. Blocks must come in order. */
 typedef struct mox_row_sums {

@@ -13,12 +13,14 @@ const mox_vec *mox_vec_of(mox_isa isa)
 {
     switch (isa) {
     case MOX_ISA_SCALAR:
-        return &mox_vec_ref;
 #if defined(__x86_64__)
+        return mox_isa_present(MOX_ISA_AVX2) ? &mox_vec_ref_avx2 : &mox_vec_ref;
     case MOX_ISA_AVX2:
         return &mox_vec_avx2;
     case MOX_ISA_AVX512:
         return &mox_vec_avx512;
+#else
+        return &mox_vec_ref;
 #endif
     default:
         return NULL;

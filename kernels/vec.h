@@ -44,10 +44,12 @@ typedef struct mox_vec {
     void (*combine)(float *o, float a, const float *part, float b, uint32_t n);
 } mox_vec;
 
-extern const mox_vec mox_vec_ref;
+extern const mox_vec mox_vec_ref;                  /* the definition */
+extern const mox_vec mox_vec_ref_avx2;             /* the same source compiled with AVX2 and FMA */
 extern const mox_vec mox_vec_avx2, mox_vec_avx512; /* x86 only; reach them through mox_vec_of */
 
-/* mox_vec_of: the table of an instruction set, or NULL where it is not compiled in. Whether the machine can
+/* mox_vec_of: the table of an instruction set (scalar: the twin, compiled with AVX2 where the machine has it), or NULL
+ * where it is not compiled in. Whether the machine can
  * run it is mox_isa_present(). */
 const mox_vec *mox_vec_of(mox_isa isa);
 

@@ -8,6 +8,10 @@
 
 #include <math.h>
 
+#ifndef MOX_REF_VEC
+#define MOX_REF_VEC mox_vec_ref
+#endif
+
 enum { AMAX_NOT_FINITE = 0x7f800000, AMAX_TOO_SMALL = 0x0d800000 /* 2^-100 */ };
 
 /* Butterfly: after the step with w, lane l holds what lanes l and l xor w held; all lanes end with the sum.
@@ -233,7 +237,7 @@ KV_TWINS(f16, MOX_KV_F16)
 KV_TWINS(q8_0, MOX_KV_Q8_0)
 KV_TWINS(f32, MOX_KV_F32)
 
-const mox_vec mox_vec_ref = {
+const mox_vec MOX_REF_VEC = {
     .dot = dot,
     .softmax = softmax,
     .quantize_k = quantize_k,

@@ -2,6 +2,7 @@
  * results that depend neither on threads nor on the batch. */
 #include "kernels/mat_fixture.h"
 #include "kernels/mat_mul.h"
+#include "kernels/mat_tile.h"
 #include "kernels/vec.h"
 
 #include <criterion/criterion.h>
@@ -53,6 +54,44 @@ Test(mat_mul, twin_is_the_product)
         }
     }
     mox_pool_destroy(&pool);
+}
+
+static mox_tile_fn *tile_of(const mox_tiles *t, const mox_format *f, mox_act_kind kind)
+{
+    return kind == f->kind && t->of_type[f->type] != NULL ? t->of_type[f->type] : t->dequant;
+}
+
+static void check_object(const mox_tiles *tiles, const mox_format *f, mox_act_kind kind, uint64_t seed)
+{
+    uint64_t s = seed;
+    uint32_t cols = fx_cols(f, MOX_BLOCK, &s), n = 1 + fx_below(&s, MOX_TILE_ROWS);
+    uint8_t *w = fx_weights(f, MOX_ROWS_PER_GROUP, cols, &s);
+    uint8_t *x16 = fx_repack(f->type, MOX_ROWS_PER_GROUP, cols, w);
+    mox_acts acts = fx_acts(kind, n, cols, &s);
+    const void *x[MOX_TILE_ROWS];
+    for (uint32_t i = 0; i < n; i++) {
+        x[i] = (const uint8_t *)acts.data + i * acts.row_bytes;
+    }
+    float want[MOX_TILE_ROWS][MOX_ROWS_PER_GROUP], got[MOX_TILE_ROWS][MOX_ROWS_PER_GROUP];
+    tile_of(&mox_tiles_ref, f, kind)(f, x16, cols, x, n, want);
+    tile_of(tiles, f, kind)(f, x16, cols, x, n, got);
+    cr_assert(fx_same(got[0], want[0], (size_t)n * MOX_ROWS_PER_GROUP),
+              "%s kind %d: %u columns, n %u, seed %lu", mox_type_info(f->type)->name, (int)kind, cols, n,
+              (unsigned long)seed);
+    free(w), free(x16), free(acts.data);
+}
+
+/* The twin is compiled once for any machine and once per instruction set; --isa scalar takes one of these. */
+Test(mat_mul, every_object_of_the_twin_gives_its_bits)
+{
+    for (mox_isa isa = MOX_ISA_SCALAR; isa < MOX_ISA_COUNT; isa++) {
+        for (uint32_t type = 0; mox_isa_present(isa) && type < MOX_TYPE_COUNT; type++) {
+            const mox_format *f = mox_format_of(type);
+            for (uint64_t i = 0; f != NULL && i < SHAPES; i++) {
+                check_object(mox_tiles_plain(isa), f, i % 4 == 3 ? MOX_ACT_F32 : f->kind, 1000 * type + i);
+            }
+        }
+    }
 }
 
 static void check_isa(mox_pool *pool, const mox_format *f, mox_act_kind kind, mox_isa isa, uint64_t seed)
