@@ -1,0 +1,204 @@
+# shellcheck shell=bash
+# How each engine is run and what it prints becomes samples: lines "part <tab> engine <tab> test <tab> tok/s" in
+# $samples. Sourced by run, whose variables it uses. Tests are prefill64, prefill512, decode and decode512 (behind 512
+# tokens). A setting of a peer is the options that select it; those that were chosen are lines
+# "part <tab> engine <tab> test <tab> options" in $settings.
+
+# started NAME COMMAND...: in the cgroup if there is one; output in $work/NAME.out and .err. In the background and
+# waited for, so that a signal to run is served at once.
+started() {
+    local name=$1
+    shift
+    if [ -n "$cgroup" ]; then
+        sync
+        echo 3 >/proc/sys/vm/drop_caches
+    fi
+    (cgroup_enter && exec timeout -k 5 "$limit" "$@") >"$work/$name.out" 2>"$work/$name.err" &
+    child=$!
+    wait "$child" 2>/dev/null # without bash's own line about a killed child
+    local rc=$?
+    child=''
+    return $rc
+}
+
+why() { # why RC NAME: one line
+    case $1 in
+    124) echo "did not end in $limit s" ;;
+    137) echo "was killed: out of memory" ;;
+    *) echo "exit $1: $( (grep -i error "$work/$2.err" || tail -1 "$work/$2.err") | head -1 | cut -c1-200)" ;;
+    esac
+}
+
+has() { case " $2 " in *" $1 "*) return 0 ;; esac; return 1; }
+
+# moxie_once ENGINE TESTS TOKENS REPS: prints "test <tab> tok/s"
+moxie_once() {
+    local file=$model p='' d='' kind
+    [ "$1" = moxie ] || file=$packed
+    ! has prefill64 "$2" || p=64
+    ! has prefill512 "$2" || p=$p,512
+    ! has decode "$2" || d=0
+    ! has decode512 "$2" || d=$d,512
+    set -- "$1" "$2" "$3" "$4" -p "${p#,}" -n "$3" -d "${d#,}"
+    [ -n "$p" ] || set -- "$1" "$2" "$3" "$4" -p 0 -n "$3" -d "${d#,}"
+    [ -n "$d" ] || set -- "$1" "$2" "$3" "$4" -p "${p#,}" -n 0
+    local engine=$1 reps=$4
+    shift 4
+    started "$engine" "$moxie" bench "$file" --threads "$threads" -r "$reps" --ram auto --tokens-from random "$@" || return
+    sed -n 's/^moxie: \(prefill\|decode\) \(.*\): \([0-9.]*\) tok\/s (.*/\1 \2\t\3/p' "$work/$engine.err"
+}
+
+# The output of both llama-benches is one field a line; samples come last.
+peer_samples() { # peer_samples FILE: drops each test's first sample, which is the warm-up
+    awk -F'[:,]' '
+        /"n_prompt":/ { p = $2 + 0 }
+        /"n_gen":/ { n = $2 + 0; d = 0 }
+        /"n_depth":/ { d = $2 + 0 }
+        /"samples_ts":/ {
+            if (p > 0 && n > 0) { d = p } # ik: an answer behind a prompt
+            name = n > 0 ? "decode " n (d > 0 ? " at " d : "") : "prefill " p
+            gsub(/.*\[|\].*/, "")
+            k = split($0, v, /, */)
+            for (i = 2; i <= k; i++) printf "%s\t%.4f\n", name, v[i]
+        }' "$1"
+}
+
+# peer_once ENGINE TESTS TOKENS REPS OPTIONS: tests must be all prefill or all decode. Prints "test <tab> tok/s".
+peer_once() {
+    local engine=$1 tests=$2 n=$3 reps=$(($4 + 1)) options=$5 p='' d=''
+    ! has prefill64 "$tests" || p=64
+    ! has prefill512 "$tests" || p=$p,512
+    ! has decode "$tests" || d=0
+    ! has decode512 "$tests" || d=$d,512
+    p=${p#,} d=${d#,}
+    if [ "$engine" = llama.cpp ]; then
+        set -- "$llama" --no-warmup
+        [ -n "$p" ] && set -- "$@" -p "$p" -n 0 || set -- "$@" -p 0 -n "$n" -d "$d"
+    else
+        set -- "$ik" -w 0
+        [ -n "$p" ] && set -- "$@" -p "$p" -n 0 || set -- "$@" -p 0
+        ! has decode "$tests" || set -- "$@" -n "$n"
+        has decode "$tests" || [ -n "$p" ] || set -- "$@" -n 0
+        ! has decode512 "$tests" || set -- "$@" -gp "512,$n"
+    fi
+    # shellcheck disable=SC2086 # a list of options
+    started "$engine" "$@" -m "$model" -t "$threads" -r "$reps" -o json $options || return
+    cp "$work/$engine.out" "$work/$engine.version"
+    peer_samples "$work/$engine.out"
+}
+
+# What is tried for an engine, one setting a line. In a cgroup nothing is repacked: repacked weights are memory that
+# cannot be dropped and read again, as much as the file has; the first line would be killed.
+candidates() { # candidates PART ENGINE
+    local fa=1
+    case "$1 $2" in
+    'RAM llama.cpp') printf -- '-fa %s --repack %s -lm mmap\n' 0 0 1 0 0 1 1 1 ;;
+    'RAM ik_llama.cpp') printf -- '-fa %s -rtr %s\n' 0 0 1 0 0 1 1 1 ;;
+    *)
+        case $(setting RAM "$2" decode) in *'-fa 0'*) fa=0 ;; esac
+        if [ "$2" = llama.cpp ]; then
+            printf -- "-fa $fa --repack 0 -lm %s\n" mmap none dio
+        else
+            printf -- "-fa $fa -rtr 0 -mmp %s\n" 1 '1 --defer-experts' 0
+        fi
+        ;;
+    esac
+}
+
+setting() { # setting PART ENGINE TEST: the options that were chosen, nothing if none were
+    awk -F'\t' -v p="$1" -v e="$2" -v t="$3" '$1 == p && $2 == e && $3 == t { print $4; exit }' "$settings"
+}
+
+test_name() { # test_name TEST TOKENS, as in samples
+    case $1 in
+    prefill*) echo "prefill ${1#prefill}" ;;
+    decode512) echo "decode $2 at 512" ;;
+    decode) echo "decode $2" ;;
+    esac
+}
+
+# seek PART TESTS TOKENS: the first short turn, for what $settings does not have yet. In a cgroup one answer decides for
+# all tests: what counts there is how the file is read.
+seek() {
+    local part=$1 tests=$2 n=$3 engine options kind t lacking rc tried=$work/tried
+    for engine in $engines; do
+        case $engine in moxie | packed) continue ;; esac
+        lacking=''
+        for t in $tests; do
+            [ -n "$(setting "$part" "$engine" "$t")" ] || lacking="$lacking $t"
+        done
+        [ -n "$lacking" ] || continue
+        : >"$tried"
+        while read -r options; do
+            [ "$part" = RAM ] && set -- prefill decode || set -- decode
+            for kind in "$@"; do
+                if [ "$part" = RAM ]; then
+                    t=$(printf '%s\n' $lacking | grep "^$kind" | tr '\n' ' ')
+                else
+                    t=decode
+                fi
+                [ -n "$t" ] || continue
+                peer_once "$engine" "$t" "$n" 1 "$options" >"$work/one"
+                rc=$?
+                [ $rc -eq 0 ] || note "$part: $engine $options: $(why $rc "$engine")"
+                awk -F'\t' -v o="$options" '{ print $1 "\t" $2 "\t" o }' "$work/one" >>"$tried"
+                [ $rc -eq 0 ] || break
+            done
+        done <<<"$(candidates "$part" "$engine")"
+        while IFS=$'\t' read -r name value options; do
+            say "$part: $engine $options: $name $value tok/s"
+        done <"$tried"
+        for t in $lacking; do
+            name=$(test_name "$t" "$n")
+            [ "$part" = RAM ] || name=$(test_name decode "$n")
+            options=$(awk -F'\t' -v n="$name" '$1 == n && $2 > best { best = $2; o = $3 } END { print o }' "$tried")
+            [ -z "$options" ] || printf '%s\t%s\t%s\t%s\n' "$part" "$engine" "$t" "$options" >>"$settings"
+        done
+    done
+}
+
+# turn PART ENGINE TESTS TOKENS WHICH: one sample of each test. A peer is started once for each setting that its tests
+# chose, prefill and decode apart.
+turn() {
+    local part=$1 engine=$2 tests=$3 n=$4 which=$5 options kind t same rc
+    say "$part: $engine, round $which"
+    case $engine in
+    moxie | packed)
+        moxie_once "$engine" "$tests" "$n" 1 >"$work/one"
+        rc=$?
+        [ $rc -eq 0 ] || note "$part: $engine: $(why $rc "$engine")"
+        keep "$part" "$engine"
+        [ $rc -ne 0 ] || [ "${which% of*}" != "${which#*of }" ] || { echo "$part, $engine:"; cat "$work/$engine.out"; echo; } >>"$reports"
+        return
+        ;;
+    esac
+    for kind in prefill decode; do
+        while read -r options; do
+            same=''
+            for t in $tests; do
+                case $t in "$kind"*) [ "$(setting "$part" "$engine" "$t")" != "$options" ] || same="$same $t" ;; esac
+            done
+            [ -n "$options" ] && [ -n "$same" ] || continue
+            peer_once "$engine" "$same" "$n" 1 "$options" >"$work/one"
+            rc=$?
+            [ $rc -eq 0 ] || note "$part: $engine $options: $(why $rc "$engine")"
+            keep "$part" "$engine"
+        done <<<"$(awk -F'\t' -v p="$part" -v e="$engine" '$1 == p && $2 == e { print $4 }' "$settings" | sort -u)"
+    done
+}
+
+keep() { # keep PART ENGINE: what the last program measured
+    awk -v p="$1" -v e="$2" '{ print p "\t" e "\t" $0 }' "$work/one" >>"$samples"
+    awk -F'\t' -v p="$1" -v e="$2" '{ print p ": " e " " $1 ": " $2 " tok/s" }' "$work/one" >&2
+}
+
+# versions: "engine <tab> version" of those that were measured
+versions() {
+    local engine
+    printf 'moxie\t%s\n' "$("$moxie" --version 2>/dev/null | head -1)"
+    for engine in llama.cpp ik_llama.cpp; do
+        [ -e "$work/$engine.version" ] || continue
+        awk -F'"' -v e="$engine" '/"build_commit":/ { c = $4 } /"build_number":/ { n = $3; gsub(/[^0-9]/, "", n) }
+            END { print e "\tcommit " c ", build " n }' "$work/$engine.version"
+    done
+}
