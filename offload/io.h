@@ -16,17 +16,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MOX_IO_MAX_DEPTH = 64, MOX_IO_MAX_FILES = 4096 };
+enum { MOX_IO_MAX_DEPTH = 64, MOX_IO_MAX_FILES = 4096, MOX_IO_ALIGN = 4096 /* the largest */ };
 
 typedef struct mox_io mox_io;
 
 typedef struct mox_io_cfg {
     const int *fds; /* kept open by the caller */
     uint32_t n_files;
-    uint8_t *staging; /* every read goes into this area; may be registered with the kernel */
-    size_t staging_bytes;
-    uint32_t depth; /* reads in flight at most */
-    void *state;    /* ops->state_bytes, aligned to 64: no backend allocates */
+    uint8_t *staging;     /* most reads go into this area: may be registered with the kernel */
+    size_t staging_bytes; /* 0: none */
+    uint32_t depth;       /* reads in flight at most */
+    void *state;          /* ops->state_bytes, aligned to 64: no backend allocates */
     const mox_log *log;
 } mox_io_cfg;
 
@@ -35,7 +35,7 @@ typedef struct mox_io_req {
     uint32_t file;
     uint32_t bytes;
     uint64_t off;
-    uint8_t *buf; /* inside staging */
+    uint8_t *buf;
 } mox_io_req;
 
 typedef struct mox_io_done {

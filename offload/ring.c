@@ -49,6 +49,10 @@ static void register_all(mox_io *io)
 {
     struct iovec pieces[MAX_PIECES];
     uint32_t n = 0;
+    io->fixed_files = io_uring_register_files(&io->ring, io->cfg.fds, io->cfg.n_files) == 0;
+    if (io->cfg.staging_bytes == 0) {
+        return;
+    }
     for (size_t at = 0; at < io->cfg.staging_bytes && n < MAX_PIECES; at += PIECE_BYTES) {
         size_t left = io->cfg.staging_bytes - at;
         pieces[n++] = (struct iovec){io->cfg.staging + at, left < PIECE_BYTES ? left : PIECE_BYTES};
@@ -60,7 +64,6 @@ static void register_all(mox_io *io)
                      "io: %zu bytes of buffers not registered (%s; ulimit -l), reads cost a little more",
                      io->cfg.staging_bytes, strerror(-rc));
     }
-    io->fixed_files = io_uring_register_files(&io->ring, io->cfg.fds, io->cfg.n_files) == 0;
 }
 
 static struct io_uring_sqe *next_sqe(mox_io *io)
@@ -109,9 +112,10 @@ static void ring_submit(mox_io *io, const mox_io_req *req)
 {
     struct io_uring_sqe *sqe = next_sqe(io);
     int fd = io->fixed_files ? (int)req->file : io->cfg.fds[req->file];
-    /* A buffer that straddles two registered pieces is read unregistered. */
-    size_t at = (size_t)(req->buf - io->cfg.staging);
-    bool fixed = io->fixed_buffers && at / PIECE_BYTES == (at + req->bytes - 1) / PIECE_BYTES;
+    /* A buffer outside, or one that straddles two registered pieces, is read unregistered. */
+    uintptr_t at = (uintptr_t)req->buf - (uintptr_t)io->cfg.staging;
+    bool inside = at < io->cfg.staging_bytes && req->bytes <= io->cfg.staging_bytes - at;
+    bool fixed = io->fixed_buffers && inside && at / PIECE_BYTES == (at + req->bytes - 1) / PIECE_BYTES;
     if (fixed) {
         io_uring_prep_read_fixed(sqe, fd, req->buf, req->bytes, req->off, (int)(at / PIECE_BYTES));
     } else {

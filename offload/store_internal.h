@@ -1,5 +1,5 @@
-/* The store's state, shared by store.c (creation), fill.c, layer_step.c, tier_ram.c (slots and roles), tier_file.c (reads) and
- * lookahead.c (predictions). One mutex guards everything that both threads touch; what belongs to one thread
+/* The store's state, shared by store.c (creation), fill.c, layer_step.c, tier_ram.c (slots and roles), tier_file.c,
+ * reads.c, parts_*.c (reads) and lookahead.c (predictions). One mutex guards everything that both threads touch; what belongs to one thread
  * alone says so. Bytes of a slot are written by the I/O thread while it is LOADING and read by the step
  * thread while it is PINNED; the mutex orders the two.
  */
@@ -17,6 +17,9 @@ enum {
     MOX_STORE_MAX_CLASSES = 255,
     MOX_PENDING_MAX = 256,  /* predictions that wait for a transit slot */
     MOX_REGRET_WINDOW = 64, /* judged prefetches that decide whether look-ahead pays */
+    MOX_RECORD_MAX_PARTS = 512,
+    MOX_RECORD_WORDS = MOX_RECORD_MAX_PARTS / 64,
+    MOX_SLICE_WORDS = MOX_STORE_MAX_SLICES / 64,
 };
 
 typedef enum mox_read_kind { MOX_READ_FILL, MOX_READ_DEMAND, MOX_READ_PREFETCH } mox_read_kind;
@@ -25,9 +28,29 @@ typedef enum mox_read_kind { MOX_READ_FILL, MOX_READ_DEMAND, MOX_READ_PREFETCH }
 typedef struct mox_load_error {
     mox_err code;
     int sys;
-    uint32_t slab, file;
+    uint32_t piece, file; /* piece: the slab */
     uint64_t off;
 } mox_load_error;
+
+/* Progress of a load from a plain file (parts_slab.c). */
+typedef struct mox_slab_load {
+    uint32_t slab, row;                      /* the next part to read; slab == n_slabs: none left */
+    uint32_t again;                          /* slabs still to be read a second time, one bit each */
+    uint32_t was_again;                      /* slabs that were */
+    uint32_t rows_left[MOX_STORE_MAX_SLABS]; /* not delivered yet */
+    uint64_t hash[MOX_STORE_MAX_SLABS];      /* sum of the parts' hashes: parts arrive in any order */
+    bool hashed, check;                      /* parts are hashed; and compared with the first read */
+} mox_slab_load;
+
+/* Progress of a load from a packed file (parts_record.c): a bit for each part or slice. */
+typedef struct mox_record_load {
+    uint32_t part_bytes, n_parts;
+    uint64_t first_slice;                /* number of its slice 0 in the run: which ones a sample takes */
+    uint64_t todo[MOX_RECORD_WORDS];     /* parts to be read */
+    uint64_t here[MOX_RECORD_WORDS];     /* parts delivered */
+    uint64_t bad[MOX_SLICE_WORDS];       /* slices just found to differ */
+    uint64_t was_again[MOX_SLICE_WORDS]; /* slices that were read a second time */
+} mox_record_load;
 
 /* An expert on its way from the file into a slot; one per slot, valid while LOADING. */
 typedef struct mox_load {
@@ -35,15 +58,13 @@ typedef struct mox_load {
     mox_read_kind kind;
     uint32_t prev, next; /* queue links, slot indices */
     bool queued;
-    uint64_t queued_at;                      /* io_limit_bps only */
-    uint32_t slab, row;                      /* the next part to read; slab == n_slabs: none left */
-    uint32_t again;                          /* slabs still to be read a second time, one bit each */
-    uint32_t was_again;                      /* slabs that were */
-    uint32_t rows_left[MOX_STORE_MAX_SLABS]; /* not delivered yet */
-    uint64_t hash[MOX_STORE_MAX_SLABS];      /* sum of the parts' hashes: parts arrive in any order */
-    bool hashed, check;                      /* parts are hashed; and compared with the first read */
-    uint64_t arrived;                        /* order in which loads ended */
+    uint64_t queued_at; /* io_limit_bps only */
+    uint64_t arrived;   /* order in which loads ended */
     mox_load_error error;
+    union {
+        mox_slab_load slabs;
+        mox_record_load record;
+    };
 } mox_load;
 
 /* What the store knows of a slot beyond its life-cycle. */
@@ -115,7 +136,9 @@ typedef struct mox_req {
     mox_req_state state;
     uint64_t id; /* sequence number << 8 | index: an old completion does not match */
     uint32_t slot, generation;
-    uint32_t layer, expert, slab, row0, n_rows;
+    uint32_t layer, expert;
+    uint32_t piece;        /* slab; or part of the record */
+    uint32_t row0, n_rows; /* of a slab */
     uint32_t file;
     uint64_t off;       /* of the first byte of buf, aligned */
     uint32_t want;      /* bytes from there, aligned */
@@ -127,13 +150,30 @@ typedef struct mox_req {
     bool cancel_sent;
     mox_read_kind kind;
     uint8_t *buf;
+    uint64_t hash;      /* of a slab's rows, if they are hashed */
+    uint32_t n_checked; /* slices compared when it arrived */
 } mox_req;
+
+/* What an expert is cut into: two kinds of files, two of these. */
+typedef struct mox_parts_ops {
+    uint32_t (*parts)(const mox_store *st, uint32_t layer, uint32_t expert);
+    void (*begin)(mox_store *st, mox_load *load);          /* lock held */
+    bool (*cut)(mox_store *st, uint32_t slot, mox_req *r); /* the next part; false: the last. Lock held */
+    void (*place)(mox_store *st, mox_req *r);              /* bytes of buf to the slot. I/O thread, no lock */
+    /* after place; MOX_SLOT_READ_DONE, _AGAIN (with *parts more reads) or _FAILED. Lock held */
+    mox_slot_event_kind (*arrived)(mox_store *st, const mox_req *r, uint32_t *parts);
+} mox_parts_ops;
+
+extern const mox_parts_ops mox_parts_slabs, mox_parts_records;
+size_t mox_slabs_buffer_bytes(const mox_store_cfg *cfg);
+size_t mox_records_buffer_bytes(void);
 
 typedef struct mox_file_tier {
     mox_io_file *file; /* [n_files] */
     int *fd;           /* [n_files] */
     const char **path; /* [n_files] */
     uint32_t n_files;
+    const mox_parts_ops *parts;
     const mox_io_ops *ops;
     void *ops_ctx;
     mox_io *io;
@@ -142,6 +182,7 @@ typedef struct mox_file_tier {
     size_t staging_bytes, buf_bytes, request_bytes;
     uint64_t *hashes; /* [n_layers][n_experts][n_slabs], 0 = not read yet */
     uint64_t reloads; /* loads of experts that were read before */
+    uint64_t slices;  /* of a packed file: slices of all loads so far */
     mox_queue demand, later;
     bool stop, cancel_pending;
     pthread_t thread;
@@ -197,6 +238,9 @@ void mox_ram_cancel(mox_store *st, uint32_t slot);
 /* The pages of a slot are faulted in now rather than by the read that first fills them. No lock needed. */
 void mox_ram_populate(const mox_store *st, uint32_t slot);
 
+/* reads.c: until the thread is told to stop and nothing is in flight */
+void mox_reads_serve(mox_store *st);
+
 /* tier_file.c */
 mox_err mox_files_open(mox_store *st);
 mox_err mox_files_start(mox_store *st); /* the I/O thread */
@@ -204,6 +248,8 @@ void mox_files_stop(mox_store *st);
 size_t mox_files_buffer_bytes(const mox_store_cfg *cfg);
 /* the lock is held in these */
 uint32_t mox_files_parts(const mox_store *st, uint32_t layer, uint32_t expert);
+void mox_queue_push(mox_store *st, uint32_t slot);
+void mox_queue_unlink(mox_store *st, uint32_t slot);
 void mox_files_queue(mox_store *st, uint32_t slot, mox_read_kind kind);
 void mox_files_raise(mox_store *st, uint32_t slot);  /* a prefetch is demanded */
 void mox_files_remove(mox_store *st, uint32_t slot); /* submit no more of it */
