@@ -31,6 +31,7 @@ struct mox_ctx {
     size_t text_bytes;
     char device[64];
     uint64_t last_progress_ns;
+    mox_load_times load;
     mox_counters base; /* counters at the last reset */
     mox_use_counters base_layers[MOX_PLAN_MAX_LAYERS];
 };

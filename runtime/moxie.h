@@ -61,6 +61,14 @@ MOX_NODISCARD mox_err mox_plan_model(mox_plan *out, const mox_cfg *cfg);
 
 const mox_plan *mox_get_plan(const mox_ctx *ctx);
 uint64_t mox_actual_bytes(const mox_ctx *ctx); /* bytes really taken from the system by the arenas */
+
+/* What loading took; bytes are those read from the file. */
+typedef struct mox_load_times {
+    double dense_s, experts_s, total_s; /* total: all of mox_open */
+    uint64_t dense_bytes, expert_bytes;
+} mox_load_times;
+const mox_load_times *mox_get_load(const mox_ctx *ctx);
+
 const mox_tokenizer *mox_get_tokenizer(const mox_ctx *ctx);
 const char *mox_get_device(const mox_ctx *ctx); /* "cpu avx512, 2 threads" */
 const char *mox_get_io(const mox_ctx *ctx);
@@ -133,6 +141,10 @@ typedef struct mox_model_info {
     uint64_t params_total, params_active, file_bytes, dense_bytes, expert_bytes, expert_max_bytes;
     char quants[256]; /* "Q4_K 24.1 GiB, Q6_K 1.9 GiB, F32 2.1 MiB" */
     uint64_t kv_bytes_per_token[MOX_KV_TYPES];
+    uint64_t
+        dense_read_bytes; /* of the dense part, what one token's step reads: of the embedding only a row */
+    uint64_t macs_token; /* integer products of one row: attention projections, dense layers, top-k experts */
+    uint64_t macs_logits; /* and of its logits, where they are wanted */
 } mox_model_info;
 MOX_NODISCARD mox_err mox_model_describe(mox_model_info *out, const mox_gguf *g);
 

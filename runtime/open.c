@@ -239,6 +239,11 @@ static mox_err start_trace(mox_ctx *ctx)
     return mox_trace_create(&ctx->graph.trace, ctx->cfg.record, &h, TRACE_BUFFER_BYTES);
 }
 
+static double seconds_since(uint64_t begin)
+{
+    return (double)(mox_now_ns() - begin) / 1e9;
+}
+
 static mox_err bring_up(mox_ctx *ctx)
 {
     MOX_TRY(prepare(ctx));
@@ -250,9 +255,21 @@ static mox_err bring_up(mox_ctx *ctx)
     MOX_TRY(start_device(ctx));
     snprintf(ctx->device, sizeof ctx->device, "%s, %u thread%s", ctx->ops->name, ctx->dims.n_threads,
              ctx->dims.n_threads == 1 ? "" : "s");
+    uint64_t begin = mox_now_ns();
     MOX_TRY(mox_model_load_dense(ctx->model, ctx->pool, ctx->graph.staging, ctx->graph.staging_bytes,
                                  report_dense, ctx));
+    for (uint32_t i = 0; i < ctx->model->n_weights; i++) {
+        ctx->load.dense_bytes += ctx->model->weights[i].file_bytes;
+    }
+    ctx->load.dense_s = seconds_since(begin);
+    begin = mox_now_ns();
     MOX_TRY(start_store(ctx));
+    ctx->load.experts_s = seconds_since(begin);
+    if (ctx->store) {
+        mox_counters c = {0};
+        mox_store_counters(ctx->store, &c, NULL);
+        ctx->load.expert_bytes = c.io.fill_bytes;
+    }
     return start_trace(ctx);
 }
 
@@ -265,7 +282,9 @@ mox_err mox_open(mox_ctx **out, const mox_cfg *cfg)
     memset(ctx, 0, sizeof *ctx);
     ctx->cfg = *cfg;
     mox_hash128_init(&ctx->hash);
+    uint64_t begin = mox_now_ns();
     mox_err err = bring_up(ctx);
+    ctx->load.total_s = seconds_since(begin);
     if (err != MOX_OK) {
         /* closing may fail in ways of its own; the first failure is the answer */
         mox_err_info first = *mox_err_last();
@@ -348,6 +367,11 @@ uint64_t mox_actual_bytes(const mox_ctx *ctx)
         metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
     }
     return metadata + ctx->dense.bytes + ctx->kv.bytes + ctx->buffers.bytes + ctx->store_arena.bytes;
+}
+
+const mox_load_times *mox_get_load(const mox_ctx *ctx)
+{
+    return &ctx->load;
 }
 
 const mox_tokenizer *mox_get_tokenizer(const mox_ctx *ctx)

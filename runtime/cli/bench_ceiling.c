@@ -1,109 +1,164 @@
-/* Ceilings: all threads read memory once over, and the disk is read past the page cache. The memory pass is a
- * plain sum over 64-bit words with several accumulators, which compilers turn into wide loads; its result is
- * used, so that it cannot be dropped. */
+/* Ceilings: all threads read memory once over and multiply small integers (kernels/ceilings has the loops, one set
+ * per instruction set), and the disk is read past the page cache with the store's own backends.
+ *
+ * The buffer is written before it is read (untouched memory is one page of zeros, which is in every cache) and asked
+ * for in 2 MiB pages, as the arenas of a run are. Where less than 4 GiB can be had, cgroups counted, it is half of
+ * that: a bench in a small cgroup must not end by its own yardstick. A model of a few MiB gets a smaller buffer. */
 #include "runtime/cli/bench_ceiling.h"
 
+#include "kernels/ceilings/ceilings.h"
 #include "offload/io.h"
+#include "offload/topo.h"
+#include "runtime/cli/ui.h"
 #include "runtime/core/arena.h"
-#include "runtime/core/clock.h"
 #include "runtime/core/pool.h"
+#include "runtime/plan/placement.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-typedef struct ram_job {
-    uint64_t *data;
-    uint64_t words;
-    bool write;
-    uint64_t sum[256];
-} ram_job;
+#define RAM_BYTES    (4ull << 30)
+#define RAM_LEAST    (128ull << 20) /* below, caches would be measured */
+#define RAM_PER_BYTE 16             /* of the model: a small one is not worth seconds of writing */
+#define RAM_SMALL    (256ull << 20)
+#define DISK_BYTES   (1ull << 30)
+#define HUGE_BYTES   (2ull << 20)
 
-static void ram_pass(void *arg, uint32_t worker, uint32_t n_workers)
+static void write_pass(void *arg, uint32_t worker, uint32_t n_workers)
 {
-    ram_job *job = arg;
-    uint64_t begin = job->words / n_workers * worker;
-    uint64_t end = worker + 1 == n_workers ? job->words : begin + job->words / n_workers;
-    const uint64_t *p = job->data;
-    if (job->write) {
-        memset(job->data + begin, 1, (end - begin) * sizeof *p);
-        return;
-    }
-    uint64_t s[32] = {0};
-    uint64_t i = begin;
-    for (; i + 32 <= end; i += 32) {
-        for (uint32_t k = 0; k < 32; k++) {
-            s[k] += p[i + k];
-        }
-    }
-    for (uint32_t k = 0; k < 32; k++) {
-        job->sum[worker] += s[k];
-    }
+    const mox_arena *a = arg;
+    size_t each = a->bytes / n_workers, begin = each * worker;
+    memset(a->base + begin, 1, worker + 1 == n_workers ? a->bytes - begin : each);
 }
 
-static uint64_t available_bytes(void)
+static uint64_t least(uint64_t a, uint64_t b)
 {
-    FILE *f = fopen("/proc/meminfo", "r");
-    char line[128];
-    unsigned long long kib = 0;
-    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1) {
-            break;
-        }
-    }
-    if (f != NULL) {
-        fclose(f);
-    }
-    return kib << 10;
+    return a < b ? a : b;
 }
 
-mox_err mox_ceiling_ram(uint32_t n_threads, mox_ram_ceiling *out)
+static mox_err ram_ceiling(const mox_ceilings_cfg *cfg, mox_pool *pool, mox_ceilings *out)
 {
-    uint64_t bytes = 4ull << 30, available = available_bytes() / 2;
-    if (available < bytes) {
-        bytes = available & ~((2ull << 20) - 1);
+    uint64_t bytes = least(
+        RAM_BYTES, cfg->model_bytes * RAM_PER_BYTE > RAM_SMALL ? cfg->model_bytes * RAM_PER_BYTE : RAM_SMALL);
+    bytes = least(bytes, mox_host_available_bytes() / 2) & ~(HUGE_BYTES - 1);
+    if (bytes < RAM_LEAST) {
+        return MOX_OK;
     }
     mox_arena arena = {0};
-    mox_pool *pool = NULL;
-    mox_pool_cfg cfg = {.n_workers = n_threads, .spin_us = 50};
     MOX_TRY(mox_arena_map(&arena, bytes, MOX_ARENA_HUGE));
-    mox_err err = mox_pool_create(&pool, &cfg);
-    static ram_job job;
-    job = (ram_job){.data = (uint64_t *)(void *)arena.base, .words = bytes / 8, .write = true};
-    double best = 0;
-    for (int pass = 0; err == MOX_OK && pass < 4; pass++) {
-        uint64_t t0 = mox_now_ns();
-        mox_pool_run(pool, ram_pass, &job);
-        double seconds = (double)(mox_now_ns() - t0) * 1e-9;
-        if (!job.write && (double)bytes / seconds > best) {
-            best = (double)bytes / seconds;
-        }
-        job.write = false; /* the first pass only put pages there */
-    }
-    mox_pool_destroy(&pool);
+    const mox_arena *list = &arena;
+    uint64_t whole = 0;
+    mox_pool_run(pool, write_pass, &arena);
+    mox_arena_huge_bytes(&list, 1, &out->ram_huge, &whole);
+    out->ram_bytes = bytes;
+    out->ram_bytes_per_s = 1e9 * mox_ceiling_read(pool, arena.base, bytes);
     mox_arena_unmap(&arena);
-    MOX_TRY(err);
-    if (job.sum[0] == 0) {
-        return MOX_FAIL(MOX_E_INTERNAL, "the memory probe read nothing");
-    }
-    *out = (mox_ram_ceiling){.bytes = bytes, .threads = n_threads, .bytes_per_s = best};
     return MOX_OK;
 }
 
-mox_err mox_ceiling_disk(const char *path, uint64_t file_bytes, mox_disk_ceiling *out)
+static mox_err disk_ceiling(const mox_ceilings_cfg *cfg, mox_ceilings *out)
 {
     static const size_t sizes[] = {512u << 10, 1u << 20};
     static const uint32_t depths[] = {16, 32};
-    mox_disk_ceiling best = {0};
-    uint64_t bytes = file_bytes < 1u << 30 ? file_bytes : 1u << 30;
+    uint64_t bytes = least(cfg->file_bytes, DISK_BYTES);
     for (size_t i = 0; i < 4; i++) {
         double rate = 0;
-        MOX_TRY(mox_io_probe_rate(path, 0, bytes, sizes[i / 2], depths[i % 2], MOX_IO_AUTO, &rate));
-        if (rate > best.bytes_per_s) {
-            best = (mox_disk_ceiling){
-                .bytes_per_s = rate, .request_bytes = sizes[i / 2], .depth = depths[i % 2]};
+        MOX_TRY(mox_io_probe_rate(cfg->path, 0, bytes, sizes[i / 2], depths[i % 2], MOX_IO_AUTO, &rate));
+        if (rate > out->disk_bytes_per_s) {
+            out->disk_bytes_per_s = rate;
+            out->request_bytes = sizes[i / 2];
+            out->depth = depths[i % 2];
         }
     }
-    *out = best;
     return MOX_OK;
+}
+
+/* As the pool of a run: all but the caller bound to cores. */
+static void bind_worker(void *topo, uint32_t worker)
+{
+    if (worker != 0) {
+        mox_topo_bind_worker(topo, worker);
+    }
+}
+
+static mox_err compute_ceilings(const mox_ceilings_cfg *cfg, mox_ceilings *out)
+{
+    mox_topo *topo = NULL;
+    mox_pool *pool = NULL;
+    MOX_TRY(mox_topo_create(&topo));
+    mox_topo_set_workers(topo, cfg->n_threads);
+    mox_pool_cfg pool_cfg = {
+        .n_workers = cfg->n_threads, .bind = bind_worker, .bind_ctx = topo, .spin_us = 50};
+    mox_err err = mox_pool_create(&pool, &pool_cfg);
+    if (err == MOX_OK) {
+        mox_isa isa = cfg->isa < 0 ? mox_isa_best() : (mox_isa)cfg->isa;
+        out->threads = cfg->n_threads;
+        out->isa = mox_isa_name(isa);
+        out->int_ops_per_s = 1e9 * mox_ceiling_int(pool, isa);
+        err = ram_ceiling(cfg, pool, out);
+        mox_pool_destroy(&pool);
+    }
+    mox_topo_destroy(&topo);
+    return err;
+}
+
+mox_err mox_ceilings_measure(const mox_ceilings_cfg *cfg, mox_ceilings *out)
+{
+    *out = (mox_ceilings){0};
+    MOX_TRY(compute_ceilings(cfg, out));
+    return disk_ceiling(cfg, out);
+}
+
+mox_ceilings mox_ceilings_best(const mox_ceilings *before, const mox_ceilings *after)
+{
+    mox_ceilings best = *before;
+    if (after->ram_bytes_per_s > best.ram_bytes_per_s) {
+        best.ram_bytes_per_s = after->ram_bytes_per_s;
+        best.ram_bytes = after->ram_bytes;
+        best.ram_huge = after->ram_huge;
+    }
+    if (after->int_ops_per_s > best.int_ops_per_s) {
+        best.int_ops_per_s = after->int_ops_per_s;
+    }
+    if (after->disk_bytes_per_s > best.disk_bytes_per_s) {
+        best.disk_bytes_per_s = after->disk_bytes_per_s;
+        best.request_bytes = after->request_bytes;
+        best.depth = after->depth;
+    }
+    return best;
+}
+
+void mox_ceilings_json(mox_json *j, const char *key, const mox_ceilings *c)
+{
+    mox_json_object(j, key);
+    mox_json_object(j, "ram_read");
+    mox_json_f64(j, "bytes_per_s", c->ram_bytes_per_s);
+    mox_json_u64(j, "bytes", c->ram_bytes);
+    mox_json_u64(j, "bytes_in_huge_pages", c->ram_huge);
+    mox_json_u64(j, "threads", c->threads);
+    mox_json_object_end(j);
+    mox_json_object(j, "integer");
+    mox_json_f64(j, "ops_per_s", c->int_ops_per_s);
+    mox_json_string(j, "isa", c->isa);
+    mox_json_u64(j, "threads", c->threads);
+    mox_json_object_end(j);
+    mox_json_object(j, "direct_read");
+    mox_json_f64(j, "bytes_per_s", c->disk_bytes_per_s);
+    mox_json_u64(j, "request_bytes", c->request_bytes);
+    mox_json_u64(j, "in_flight", c->depth);
+    mox_json_object_end(j);
+    mox_json_object_end(j);
+}
+
+void mox_ceilings_print(const mox_ceilings *before, const mox_ceilings *after)
+{
+    mox_ceilings b = mox_ceilings_best(before, after);
+    char size[24];
+    printf("ceilings, before and after: RAM read %.2f, %.2f GB/s (%s, %.0f %% in 2 MiB pages, %u threads); "
+           "integer "
+           "%.0f, %.0f Gop/s (%s); O_DIRECT read %.2f, %.2f GB/s (%llu KiB x %u)\n",
+           before->ram_bytes_per_s / 1e9, after->ram_bytes_per_s / 1e9, mox_human(b.ram_bytes, size),
+           b.ram_bytes > 0 ? 100.0 * (double)b.ram_huge / (double)b.ram_bytes : 0, b.threads,
+           before->int_ops_per_s / 1e9, after->int_ops_per_s / 1e9, b.isa, before->disk_bytes_per_s / 1e9,
+           after->disk_bytes_per_s / 1e9, (unsigned long long)b.request_bytes >> 10, b.depth);
 }

@@ -1,27 +1,39 @@
-/* What this machine can do, measured in the process that is judged by it. */
+/* What this machine can do, measured in the process that is judged by it, before and after: drives and neighbours
+ * drift. Percentages are of the better of the two. */
 #ifndef MOX_CLI_BENCH_CEILING_H
 #define MOX_CLI_BENCH_CEILING_H
 
+#include "profiler/report/json.h"
 #include "runtime/core/err.h"
 
 #include <stdint.h>
 
-typedef struct mox_ram_ceiling {
-    uint64_t bytes; /* read per pass: 4 GiB, or what fits */
-    uint32_t threads;
-    double bytes_per_s; /* best of three passes */
-} mox_ram_ceiling;
+typedef struct mox_ceilings_cfg {
+    const char *path; /* the file that the disk is measured with */
+    uint64_t file_bytes, model_bytes;
+    uint32_t n_threads;
+    int isa; /* mox_isa, -1 = best present */
+} mox_ceilings_cfg;
 
-typedef struct mox_disk_ceiling {
-    double bytes_per_s; /* best of the four */
+typedef struct mox_ceilings {
+    double ram_bytes_per_s; /* 0: too little memory was free to measure it */
+    uint64_t
+        ram_bytes; /* of the buffer that was read: 4 GiB, or half of what is free; less for small models */
+    uint64_t ram_huge; /* of these, in 2 MiB pages */
+    uint32_t threads;
+    double int_ops_per_s; /* two per product of 8-bit codes, in the instruction set of the run */
+    const char *isa;
+    double disk_bytes_per_s; /* best of {512 KiB, 1 MiB} x {16, 32} in flight */
     uint64_t request_bytes;
     uint32_t depth;
-} mox_disk_ceiling;
+} mox_ceilings;
 
-/* mox_ceiling_ram: read a buffer of min(4 GiB, half of what is available) with n_threads; nothing is kept. */
-MOX_NODISCARD mox_err mox_ceiling_ram(uint32_t n_threads, mox_ram_ceiling *out);
-/* mox_ceiling_disk: O_DIRECT reads of the file that holds the model (its first GiB, or all of it), {512 KiB,
- * 1 MiB} x {16, 32} in flight. */
-MOX_NODISCARD mox_err mox_ceiling_disk(const char *path, uint64_t file_bytes, mox_disk_ceiling *out);
+/* mox_ceilings_measure: the threads are as many, and bound, as those of the run; nothing is kept afterwards. */
+MOX_NODISCARD mox_err mox_ceilings_measure(const mox_ceilings_cfg *cfg, mox_ceilings *out);
+/* The better of two measurements, value by value. */
+mox_ceilings mox_ceilings_best(const mox_ceilings *before, const mox_ceilings *after);
+void mox_ceilings_json(mox_json *j, const char *key, const mox_ceilings *c);
+/* One line each, to stdout. */
+void mox_ceilings_print(const mox_ceilings *before, const mox_ceilings *after);
 
 #endif

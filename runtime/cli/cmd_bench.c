@@ -34,16 +34,14 @@ typedef struct bench_test {
 typedef struct bench {
     mox_opts *o;
     mox_ctx *ctx;
-    uint32_t n_vocab;
-    uint64_t dense_bytes;
     uint32_t *ids;
     uint32_t n_ids;
     float *logits;   /* of random answers; nobody looks at them */
     uint64_t random; /* state of the generator of ids */
     bench_test *tests;
     uint32_t n_tests;
-    mox_ram_ceiling ram;
-    mox_disk_ceiling before, after;
+    mox_model_info info;
+    mox_ceilings before, after, best;
 } bench;
 
 static int by_value(const void *a, const void *b)
@@ -93,7 +91,7 @@ static bool keep_going(void *arg, uint32_t id, const char *text, size_t n)
 static uint32_t random_id(bench *b)
 {
     b->random = b->random * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)((b->random >> 33) % b->n_vocab);
+    return (uint32_t)((b->random >> 33) % b->info.n_vocab);
 }
 
 static mox_err prefill_once(bench *b, const bench_test *t, bench_rep *r)
@@ -189,7 +187,23 @@ static mox_err bench_test_run(bench *b, bench_test *t)
 typedef struct tier_rates {
     double tokens, ram_bytes, file_bytes; /* per token; ram < 0: not known */
     double ram_rate, file_rate;
+    double ops, ops_rate; /* integer operations per token and second, two per product; 0: not counted */
 } tier_rates;
+
+/* Products with quantised weights: a prompt asks for one row's logits, an answer for each row's. Those of attention
+ * with keys and values are float and not counted. */
+static double ops_per_token(const bench *b, const bench_test *t)
+{
+    double logits = t->decode ? 1 : 1.0 / t->n_tokens;
+    return b->o->cfg.act_f32 ? 0 : 2 * ((double)b->info.macs_token + logits * (double)b->info.macs_logits);
+}
+
+/* Keys and values that a token reads, at the middle of the answer. */
+static double kv_bytes(const bench *b, const bench_test *t)
+{
+    double positions = t->depth + (t->n_tokens + 1) / 2.0;
+    return positions * (double)b->info.kv_bytes_per_token[b->o->cfg.kv];
+}
 
 static tier_rates rates_of(const bench *b, const bench_test *t)
 {
@@ -202,12 +216,19 @@ static tier_rates rates_of(const bench *b, const bench_test *t)
     double file = (double)t->read_bytes;
     r.file_bytes = file / r.tokens;
     r.file_rate = file / t->seconds;
+    r.ops = ops_per_token(b, t);
+    r.ops_rate = r.ops * r.tokens / t->seconds;
     if (t->decode) {
         double used = (double)(u->hit_bytes + u->late_bytes + u->miss_bytes);
-        r.ram_bytes = (double)b->dense_bytes + used / r.tokens;
+        r.ram_bytes = (double)b->info.dense_read_bytes + kv_bytes(b, t) + used / r.tokens;
         r.ram_rate = r.ram_bytes * r.tokens / t->seconds;
     }
     return r;
+}
+
+static double share(double rate, double ceiling)
+{
+    return ceiling > 0 ? rate / ceiling : 0;
 }
 
 static void tier_json(mox_json *j, const char *key, double bytes, double rate, double ceiling)
@@ -215,13 +236,8 @@ static void tier_json(mox_json *j, const char *key, double bytes, double rate, d
     mox_json_object(j, key);
     mox_json_f64(j, "bytes_per_token", bytes);
     mox_json_f64(j, "bytes_per_s", rate);
-    mox_json_f64(j, "share_of_ceiling", ceiling > 0 ? rate / ceiling : 0);
+    mox_json_f64(j, "share_of_ceiling", share(rate, ceiling));
     mox_json_object_end(j);
-}
-
-static double disk_best(const bench *b)
-{
-    return b->before.bytes_per_s > b->after.bytes_per_s ? b->before.bytes_per_s : b->after.bytes_per_s;
 }
 
 static void test_json(mox_json *j, const bench *b, const bench_test *t)
@@ -237,19 +253,35 @@ static void test_json(mox_json *j, const bench *b, const bench_test *t)
     mox_json_f64(j, "max", t->tok_s[t->reps - 1]);
     mox_json_object_end(j);
     if (r.ram_bytes >= 0) {
-        tier_json(j, "ram", r.ram_bytes, r.ram_rate, b->ram.bytes_per_s);
+        tier_json(j, "ram", r.ram_bytes, r.ram_rate, b->best.ram_bytes_per_s);
     }
-    tier_json(j, "file", r.file_bytes, r.file_rate, disk_best(b));
+    tier_json(j, "file", r.file_bytes, r.file_rate, b->best.disk_bytes_per_s);
+    mox_json_object(j, "integer");
+    mox_json_f64(j, "ops_per_token", r.ops);
+    mox_json_f64(j, "ops_per_s", r.ops_rate);
+    mox_json_f64(j, "share_of_ceiling", share(r.ops_rate, b->best.int_ops_per_s));
+    mox_json_object_end(j);
     mox_report_counters_json(j, &t->c);
     mox_json_object_end(j);
 }
 
-static void disk_json(mox_json *j, const char *key, const mox_disk_ceiling *d)
+/* Loading is bound by the disk: bytes read at open over the whole time of opening. */
+static double load_rate(const mox_load_times *l)
 {
-    mox_json_object(j, key);
-    mox_json_f64(j, "bytes_per_s", d->bytes_per_s);
-    mox_json_u64(j, "request_bytes", d->request_bytes);
-    mox_json_u64(j, "in_flight", d->depth);
+    return l->total_s > 0 ? (double)(l->dense_bytes + l->expert_bytes) / l->total_s : 0;
+}
+
+static void load_json(mox_json *j, const bench *b)
+{
+    const mox_load_times *l = mox_get_load(b->ctx);
+    mox_json_object(j, "load");
+    mox_json_f64(j, "seconds", l->total_s);
+    mox_json_f64(j, "dense_seconds", l->dense_s);
+    mox_json_f64(j, "experts_seconds", l->experts_s);
+    mox_json_u64(j, "dense_bytes", l->dense_bytes);
+    mox_json_u64(j, "expert_bytes", l->expert_bytes);
+    mox_json_f64(j, "bytes_per_s", load_rate(l));
+    mox_json_f64(j, "share_of_ceiling", share(load_rate(l), b->best.disk_bytes_per_s));
     mox_json_object_end(j);
 }
 
@@ -266,14 +298,10 @@ static void bench_json(const bench *b)
     mox_json_u64(&j, "io_limit_bytes_per_s", b->o->cfg.io_limit_bps);
     mox_json_bool(&j, "shuffle_predictions", b->o->cfg.shuffle_predictions);
     mox_json_object(&j, "ceilings");
-    mox_json_object(&j, "ram_read");
-    mox_json_f64(&j, "bytes_per_s", b->ram.bytes_per_s);
-    mox_json_u64(&j, "bytes", b->ram.bytes);
-    mox_json_u64(&j, "threads", b->ram.threads);
+    mox_ceilings_json(&j, "before", &b->before);
+    mox_ceilings_json(&j, "after", &b->after);
     mox_json_object_end(&j);
-    disk_json(&j, "direct_read_before", &b->before);
-    disk_json(&j, "direct_read_after", &b->after);
-    mox_json_object_end(&j);
+    load_json(&j, b);
     mox_json_array(&j, "tests");
     for (uint32_t i = 0; i < b->n_tests; i++) {
         test_json(&j, b, &b->tests[i]);
@@ -283,23 +311,28 @@ static void bench_json(const bench *b)
     mox_json_end(&j);
 }
 
+static void load_md(const bench *b)
+{
+    const mox_load_times *l = mox_get_load(b->ctx);
+    char dense[24], experts[24];
+    printf("load: %.2f s, %.2f GB/s, %.0f %% of O_DIRECT (dense part %s in %.2f s, experts %s in %.2f s)\n\n",
+           l->total_s, load_rate(l) / 1e9, 100 * share(load_rate(l), b->best.disk_bytes_per_s),
+           mox_human(l->dense_bytes, dense), l->dense_s, mox_human(l->expert_bytes, experts), l->experts_s);
+}
+
 static void bench_md(const bench *b)
 {
     const mox_plan *p = mox_get_plan(b->ctx);
-    char size[24], name[48];
+    char name[48];
     printf("%s, %s, %s, policy %s, look-ahead %s%s\n", b->o->cfg.model, mox_get_device(b->ctx),
            mox_get_io(b->ctx), b->o->cfg.policy, mox_get_look_ahead(b->ctx),
            b->o->cfg.act_f32 ? ", audit --act f32" : "");
     printf("%u of %u experts in RAM, prompts are %s, answers are %s\n", p->kept_total, p->experts_total,
            b->o->text != NULL ? "text" : "random ids", b->o->random_answers ? "random ids" : "sampled");
-    printf("ceilings: RAM read %.2f GB/s (%s, %u threads); O_DIRECT read %.2f GB/s before, %.2f after "
-           "(%llu KiB x %u)\n\n",
-           b->ram.bytes_per_s / 1e9, mox_human(b->ram.bytes, size), b->ram.threads,
-           b->before.bytes_per_s / 1e9, b->after.bytes_per_s / 1e9,
-           (unsigned long long)b->before.request_bytes >> 10, b->before.depth);
+    mox_ceilings_print(&b->before, &b->after);
+    load_md(b);
     printf("| test | tok/s median (min .. max) | hits %% | RAM MB/token, GB/s, of ceiling | file MB/token, "
-           "GB/s, "
-           "of ceiling |\n|---|---|---|---|---|\n");
+           "GB/s, of ceiling | integer Gop/s, of ceiling |\n|---|---|---|---|---|---|\n");
     for (uint32_t i = 0; i < b->n_tests; i++) {
         const bench_test *t = &b->tests[i];
         const mox_use_counters *u = &t->c.use[t->decode ? MOX_PHASE_DECODE : MOX_PHASE_PREFILL];
@@ -308,12 +341,13 @@ static void bench_md(const bench *b)
                t->tok_s[t->reps - 1], u->uses > 0 ? 100.0 * (double)u->hits / (double)u->uses : 0);
         if (r.ram_bytes >= 0) {
             printf("%.2f, %.2f, %.0f %% | ", r.ram_bytes / 1e6, r.ram_rate / 1e9,
-                   100 * r.ram_rate / b->ram.bytes_per_s);
+                   100 * share(r.ram_rate, b->best.ram_bytes_per_s));
         } else {
             printf("not counted | ");
         }
-        printf("%.2f, %.2f, %.0f %% |\n", r.file_bytes / 1e6, r.file_rate / 1e9,
-               disk_best(b) > 0 ? 100 * r.file_rate / disk_best(b) : 0);
+        printf("%.2f, %.2f, %.0f %% | %.1f, %.0f %% |\n", r.file_bytes / 1e6, r.file_rate / 1e9,
+               100 * share(r.file_rate, b->best.disk_bytes_per_s), r.ops_rate / 1e9,
+               100 * share(r.ops_rate, b->best.int_ops_per_s));
     }
 }
 
@@ -400,18 +434,24 @@ static mox_err bench_tokens(bench *b)
     return err;
 }
 
-/* The part that is read from: any shard will do, it is the same disk. */
-static mox_err bench_ceilings(bench *b, mox_disk_ceiling *out)
+/* The disk is measured with the biggest part of a split model. */
+static mox_err bench_ceilings(bench *b, uint32_t n_threads, mox_ceilings *out)
 {
     mox_gguf *g = NULL;
     MOX_TRY(mox_gguf_open(&g, b->o->cfg.model));
-    mox_err err = mox_ceiling_disk(mox_gguf_file(g, 0), mox_gguf_file_bytes(g, 0), out);
-    static mox_model_info info;
-    if (err == MOX_OK) {
-        err = mox_model_describe(&info, g);
+    mox_ceilings_cfg cfg = {.n_threads = n_threads, .isa = b->o->cfg.isa};
+    for (uint32_t i = 0; i < mox_gguf_n_files(g); i++) {
+        uint64_t bytes = mox_gguf_file_bytes(g, i);
+        cfg.model_bytes += bytes;
+        if (bytes > cfg.file_bytes) {
+            cfg.file_bytes = bytes;
+            cfg.path = mox_gguf_file(g, i);
+        }
     }
-    b->n_vocab = info.n_vocab;
-    b->dense_bytes = info.dense_bytes;
+    mox_err err = mox_model_describe(&b->info, g);
+    if (err == MOX_OK) {
+        err = mox_ceilings_measure(&cfg, out);
+    }
     mox_gguf_close(&g);
     return err;
 }
@@ -422,11 +462,10 @@ static mox_err bench_run(bench *b)
     MOX_TRY(bench_prepare(b));
     MOX_TRY(mox_cli_plan(b->o, &plan));
     mox_ui_line("measuring what this machine can do");
-    MOX_TRY(mox_ceiling_ram(plan.n_threads, &b->ram));
-    MOX_TRY(bench_ceilings(b, &b->before));
-    b->logits = malloc((size_t)b->n_vocab * sizeof *b->logits);
+    MOX_TRY(bench_ceilings(b, plan.n_threads, &b->before));
+    b->logits = malloc((size_t)b->info.n_vocab * sizeof *b->logits);
     if (b->logits == NULL) {
-        return MOX_FAIL(MOX_E_NO_MEMORY, "no memory for %u logits", b->n_vocab);
+        return MOX_FAIL(MOX_E_NO_MEMORY, "no memory for %u logits", b->info.n_vocab);
     }
     MOX_TRY(mox_cli_open(b->o, &b->ctx, NULL));
     MOX_TRY(bench_tokens(b));
@@ -437,7 +476,8 @@ static mox_err bench_run(bench *b)
             return MOX_OK; /* an unfinished measurement is none */
         }
     }
-    MOX_TRY(bench_ceilings(b, &b->after));
+    MOX_TRY(bench_ceilings(b, plan.n_threads, &b->after));
+    b->best = mox_ceilings_best(&b->before, &b->after);
     if (b->o->json) {
         bench_json(b);
     } else {
@@ -449,7 +489,8 @@ static mox_err bench_run(bench *b)
 mox_err mox_cmd_bench(mox_opts *o)
 {
     mox_cli_model(o);
-    bench b = {.o = o};
+    static bench b;
+    b = (bench){.o = o};
     mox_err err = bench_run(&b);
     mox_close(&b.ctx);
     free(b.tests);

@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -122,4 +123,41 @@ void *mox_arena_take(mox_arena *a, size_t bytes, size_t align)
     }
     assert(((uintptr_t)(a->base + start) & (align - 1)) == 0);
     return a->base + start;
+}
+
+/* Bytes of [begin, end) that lie in arenas of at least one huge page. */
+static uint64_t overlap(const mox_arena *const *arenas, uint32_t n, uintptr_t begin, uintptr_t end)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uintptr_t b = (uintptr_t)arenas[i]->base, e = b + mox_round_up(arenas[i]->bytes, page_bytes());
+        b = b > begin ? b : begin;
+        e = e < end ? e : end;
+        sum += arenas[i]->base && arenas[i]->bytes >= HUGE_BYTES && e > b ? e - b : 0;
+    }
+    return sum;
+}
+
+/* The kernel joins neighbouring mappings, so a mapping may hold more than the arenas: of each, no more is counted
+ * than lies in them. */
+void mox_arena_huge_bytes(const mox_arena *const *arenas, uint32_t n, uint64_t *huge, uint64_t *whole)
+{
+    *huge = *whole = 0;
+    FILE *f = fopen("/proc/self/smaps", "re");
+    if (!f) {
+        return;
+    }
+    char line[512];
+    uint64_t ours = 0;
+    while (fgets(line, sizeof line, f)) {
+        unsigned long long begin, end, kib;
+        if (sscanf(line, "%llx-%llx ", &begin, &end) == 2) {
+            ours = overlap(arenas, n, (uintptr_t)begin, (uintptr_t)end);
+        } else if (ours && sscanf(line, "Rss: %llu kB", &kib) == 1) {
+            *whole += kib * 1024 < ours ? kib * 1024 : ours;
+        } else if (ours && sscanf(line, "AnonHugePages: %llu kB", &kib) == 1) {
+            *huge += kib * 1024 < ours ? kib * 1024 : ours;
+        }
+    }
+    fclose(f);
 }

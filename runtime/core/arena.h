@@ -31,4 +31,9 @@ void mox_arena_unmap(mox_arena *a);
  * `used` always advances, so a caller that planned correctly never sees the second case. */
 void *mox_arena_take(mox_arena *a, size_t bytes, size_t align);
 
+/* mox_arena_huge_bytes: how many of the arenas' bytes are there (*whole), and how many of these in huge pages
+ * (*huge), as the kernel tells in /proc/self/smaps; 0 and 0 where it does not. Arenas below a huge page are left
+ * out. */
+void mox_arena_huge_bytes(const mox_arena *const *arenas, uint32_t n, uint64_t *huge, uint64_t *whole);
+
 #endif

@@ -55,6 +55,26 @@ static void sum_experts(const mox_model *m, mox_model_info *out)
     }
 }
 
+/* Of every matrix in the compute layout a row's step reads all and multiplies by all, except the embedding, of which
+ * it copies a row, and the logits' matrix, which counts apart. */
+static void sum_step(const mox_model *m, mox_model_info *out)
+{
+    const mox_hparams *h = &m->h;
+    out->dense_read_bytes = out->dense_bytes;
+    for (uint32_t i = 0; i < m->n_weights; i++) {
+        const mox_weight *w = &m->weights[i];
+        uint64_t n = (uint64_t)w->rows * w->cols;
+        if (w == m->output) {
+            out->macs_logits = n;
+        } else if (w == m->token_embd) {
+            out->dense_read_bytes -= mox_mat_bytes(w->type, w->rows, w->cols);
+        } else if (!w->as_f32) {
+            out->macs_token += n;
+        }
+    }
+    out->macs_token += (uint64_t)MOX_SLABS * h->d_model * h->d_ff * h->top_k * m->n_moe_layers;
+}
+
 mox_err mox_model_describe(mox_model_info *out, const mox_gguf *g)
 {
     mox_model *m = NULL;
@@ -92,6 +112,7 @@ mox_err mox_model_describe(mox_model_info *out, const mox_gguf *g)
     mox_model_take_dense(m, &dense);
     info.dense_bytes = dense.used;
     sum_experts(m, &info);
+    sum_step(m, &info);
     list_quants(info.quants, sizeof info.quants, by_type);
     for (uint32_t t = 0; t < MOX_KV_TYPES; t++) {
         info.kv_bytes_per_token[t] =

@@ -119,6 +119,18 @@ same "uses of its steps" "$(json tests.1.hits_decode.uses)" $((6 * 2 * 12))
 same "uses of its prompt" "$(json tests.1.hits_prefill.uses)" $((5 * 2 * 12))
 run bench "$DEMO" -p 0 -n 6 -d 5 -r 1 --json
 same "a sampled answer is one step shorter" "$(json tests.0.hits_decode.uses)" $((5 * 12))
+# ceilings before and after, what loading read, operations
+for when in before after; do
+    check "RAM was read, $when" test "$(json ceilings.$when.ram_read.bytes_per_s | cut -d. -f1 | cut -de -f1)" -ge 1
+    check "O_DIRECT reads, $when" test "$(json ceilings.$when.direct_read.request_bytes)" -ge 524288
+done
+run bench "$DEMO" -p 7 -n 0 -r 1 --ram-experts 8 --json
+exits 0
+dense=$(json load.dense_bytes) experts=$(json load.expert_bytes)
+check "loading read 8 of 48 experts, and edges" test "$experts" -ge 1769472 -a "$experts" -le 2000000
+check "and the dense part" test "$dense" -ge 2000000 -a "$dense" -le 3000000
+# 6 layers x (Q, O 256 x 256; K, V 256 x 128; 2 experts of 3 x 256 x 512), and one of 7 rows' logits (4096 x 256)
+same "integer operations of a prompt's token" "$(json tests.0.integer.ops_per_token | cut -d. -f1)" 12096073
 run bench "$DEMO" -p 0 -n 0
 exits 2
 finish

@@ -108,3 +108,26 @@ Test(arena, an_empty_arena_can_be_mapped_and_given_back)
     mox_arena_unmap(&a);
     mox_arena_unmap(&a);
 }
+
+/* Two arenas side by side are told apart from what is not theirs; a small one is left out. */
+Test(arena, huge_pages_are_counted_where_they_are)
+{
+    mox_arena big, other, small;
+    uint64_t huge, whole;
+    cr_assert_eq(mox_arena_map(&big, 8 << 20, MOX_ARENA_HUGE), MOX_OK);
+    cr_assert_eq(mox_arena_map(&other, 8 << 20, MOX_ARENA_POPULATE), MOX_OK);
+    cr_assert_eq(mox_arena_map(&small, 1 << 20, MOX_ARENA_POPULATE), MOX_OK);
+    const mox_arena *list[] = {&big, &small, &other};
+    mox_arena_huge_bytes(list, 2, &huge, &whole);
+    cr_assert_eq(huge, 0);
+    cr_assert_eq(whole, 0, "nothing was touched, the small one does not count");
+    memset(big.base, 1, big.bytes / 2);
+    mox_arena_huge_bytes(list, 2, &huge, &whole);
+    cr_assert_eq(whole, 4 << 20);
+    cr_assert(huge == 0 || huge == 4 << 20, "the kernel has huge pages or it has none");
+    mox_arena_huge_bytes(list + 2, 1, &huge, &whole);
+    cr_assert_eq(whole, 8 << 20);
+    mox_arena_unmap(&big);
+    mox_arena_unmap(&other);
+    mox_arena_unmap(&small);
+}
