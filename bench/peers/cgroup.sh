@@ -1,10 +1,11 @@
 # shellcheck shell=bash
 # One cgroup with a memory limit, v2 or v1, whichever has the memory controller here. Sourced by run; root only.
 # No swap: what does not fit is killed, as it would be on a machine of that size without swap.
-cgroup=''
+cgroup='' cgroup_bytes=0
 
 cgroup_make() { # cgroup_make BYTES: says on stderr why not
     local root
+    cgroup_bytes=$1
     root=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
     if [ -n "$root" ] && grep -qw memory "$root/cgroup.controllers" 2>/dev/null; then
         grep -qw memory "$root/cgroup.subtree_control" || echo +memory >"$root/cgroup.subtree_control" || return 1

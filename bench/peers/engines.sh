@@ -31,9 +31,11 @@ why() { # why RC NAME: one line
 
 has() { case " $2 " in *" $1 "*) return 0 ;; esac; return 1; }
 
-# moxie_once ENGINE TESTS TOKENS REPS: prints "test <tab> tok/s"
+# moxie_once ENGINE TESTS TOKENS REPS: prints "test <tab> tok/s". In a cgroup the budget is its limit: auto would leave
+# 2 GiB of it free for others, and nobody else is in there. 64 MiB are for page tables and what the kernel keeps.
 moxie_once() {
-    local file=$model p='' d='' kind
+    local file=$model ram=auto p='' d=''
+    [ -z "$cgroup" ] || ram=$((cgroup_bytes / 1048576 - 64))M
     [ "$1" = moxie ] || file=$packed
     ! has prefill64 "$2" || p=64
     ! has prefill512 "$2" || p=$p,512
@@ -44,7 +46,7 @@ moxie_once() {
     [ -n "$d" ] || set -- "$1" "$2" "$3" "$4" -p "${p#,}" -n 0
     local engine=$1 reps=$4
     shift 4
-    started "$engine" "$moxie" bench "$file" --threads "$threads" -r "$reps" --ram auto --tokens-from random "$@" || return
+    started "$engine" "$moxie" bench "$file" --threads "$threads" -r "$reps" --ram "$ram" --tokens-from random "$@" || return
     sed -n 's/^moxie: \(prefill\|decode\) \(.*\): \([0-9.]*\) tok\/s (.*/\1 \2\t\3/p' "$work/$engine.err"
 }
 
