@@ -89,12 +89,15 @@ static void get_words(const uint8_t *src, uint32_t size, uint32_t word, uint32_t
 static void put_k(uint8_t *dst, uint32_t size, const mox_act_k *a)
 {
     int16_t sum32[8];
+    int32_t sum = 0;
     for (int j = 0; j < 8; j++) {
         sum32[j] = (int16_t)(a->sum[2 * j] + a->sum[2 * j + 1]); /* at most 32 x 127 */
+        sum += sum32[j];
     }
     put_words(dst, size, 0, MOX_PANEL_CODES, a->q);
     put_words(dst, size, MOX_PANEL_K_SUM16, 8, a->sum);
     put_words(dst, size, MOX_PANEL_K_SUM32, 4, sum32);
+    put_words(dst, size, MOX_PANEL_K_SUM, 1, &sum);
     put_words(dst, size, MOX_PANEL_K_SCALE, 1, &a->d);
 }
 
@@ -246,7 +249,7 @@ void mox_panel_blocks_add(const mox_panel_job *j, uint32_t g, uint32_t b0, uint3
 
 void mox_panel_group_mul(const mox_panel_job *j, uint32_t g, const mox_panel *p, uint32_t t, float (*y)[R])
 {
-    mox_row_sums s[MOX_PANEL_TILE];
+    _Alignas(64) mox_row_sums s[MOX_PANEL_TILE];
     memset(s, 0, sizeof s);
     mox_panel_blocks_add(j, g, 0, mox_mat_blocks(j->w), p, t, s);
     mox_panel_tile tile = mox_panel_tile_at(p, t);

@@ -94,10 +94,11 @@ void mox_panel_blocks_add(const mox_panel_job *j, uint32_t g, uint32_t b0, uint3
  * 4 * (w * size + i). */
 enum {
     MOX_PANEL_CODES = 64, /* words of codes, four columns each */
-    /* MOX_ACT_K: sums of 16 as pairs of int16, sums of 32 as pairs of int16, scale */
+    /* MOX_ACT_K: sums of 16 as pairs of int16, sums of 32 as pairs of int16, the sum of all, scale */
     MOX_PANEL_K_SUM16 = MOX_PANEL_CODES,
     MOX_PANEL_K_SUM32 = MOX_PANEL_K_SUM16 + 8,
-    MOX_PANEL_K_SCALE = MOX_PANEL_K_SUM32 + 4,
+    MOX_PANEL_K_SUM = MOX_PANEL_K_SUM32 + 4,
+    MOX_PANEL_K_SCALE = MOX_PANEL_K_SUM + 1,
     MOX_PANEL_K_WORDS = MOX_PANEL_K_SCALE + 1,
     /* MOX_ACT_B32: sums of 32 as int32, the same as float, scales */
     MOX_PANEL_B_SUM = MOX_PANEL_CODES,

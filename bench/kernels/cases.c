@@ -2,6 +2,7 @@
  * and compared with the twin before the figure counts. Best of the repetitions: other work on the machine
  * only slows. */
 #include "bench/kernels/cases.h"
+#include "bench/kernels/inputs.h"
 
 #include "kernels/act.h"
 #include "kernels/mat_mul.h"
@@ -11,120 +12,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { R = MOX_ROWS_PER_GROUP, L2_BYTES = 480 << 10, MIN_REPEATS = 3, SAMPLES = 16 };
+enum { R = MOX_ROWS_PER_GROUP, MIN_REPEATS = 3, SAMPLES = 16 };
 enum { EXPERT_D = 4096, EXPERT_FF = 14336 };
-
-static uint32_t next_random(uint64_t *s)
-{
-    *s = *s * 6364136223846793005ULL + 1442695040888963407ULL;
-    return (uint32_t)(*s >> 33);
-}
-
-/* Small scales where the format keeps an f16, so that sums stay ordinary numbers; a few thousand different
- * blocks are enough, the rest repeat them. */
-static void fill_rows(mox_type type, uint8_t *dst, size_t bytes)
-{
-    const mox_type_desc *t = mox_type_info(type);
-    const mox_format *f = mox_format_of(type);
-    size_t block = t->block_elems == 1 ? (size_t)t->block_bytes * MOX_BLOCK : t->block_bytes;
-    uint32_t elems = t->block_elems == 1 ? MOX_BLOCK : t->block_elems;
-    size_t distinct = bytes / block < 4096 ? bytes / block : 4096;
-    uint64_t s = 7;
-    for (size_t i = 0; i < distinct; i++) {
-        float v[MOX_BLOCK], largest = 1e9F;
-        while (!(largest < 1e4F)) { /* also while it is NaN */
-            for (size_t k = 0; k < block; k++) {
-                dst[i * block + k] = (uint8_t)next_random(&s);
-                if (t->block_elems == 1 && k % t->block_bytes == t->block_bytes - 1u) {
-                    dst[i * block + k] &= 0xbf;
-                }
-            }
-            f->dequant(dst + i * block, v, elems);
-            largest = 0;
-            for (uint32_t k = 0; k < elems; k++) {
-                float mag = v[k] < 0 ? -v[k] : v[k];
-                largest = mag <= largest ? largest : mag; /* NaN gets through and stays */
-            }
-        }
-    }
-    for (size_t i = distinct; i < bytes / block; i++) {
-        memcpy(dst + i * block, dst + i % distinct * block, block);
-    }
-}
-
-static mox_acts make_acts(mox_act_kind kind, uint32_t n, uint32_t cols)
-{
-    mox_acts x = {.kind = kind, .n_cols = cols, .row_bytes = mox_act_row_bytes(kind, cols)};
-    x.data = aligned_alloc(64, (x.row_bytes * n + 63) / 64 * 64);
-    float *row = aligned_alloc(64, ((size_t)cols * sizeof *row + 63) / 64 * 64);
-    uint64_t s = 9;
-    for (uint32_t i = 0; i < n; i++) {
-        for (uint32_t c = 0; c < cols; c++) {
-            row[c] = 0.001F * (float)((int)(next_random(&s) % 2001) - 1000);
-        }
-        void *at = (uint8_t *)x.data + i * x.row_bytes;
-        if (kind == MOX_ACT_K) {
-            mox_vec_of(MOX_ISA_SCALAR)->quantize_k(row, cols, at);
-        } else if (kind == MOX_ACT_B32) {
-            mox_vec_of(MOX_ISA_SCALAR)->quantize_b(row, cols, at);
-        } else {
-            memcpy(at, row, cols * sizeof *row);
-        }
-    }
-    free(row);
-    return x;
-}
-
-/* In place: repacking a group needs its source apart. */
-static bool repack_in_place(const mox_mat *m, uint8_t *data)
-{
-    size_t group = m->group_stride;
-    uint8_t *copy = malloc(group);
-    for (uint32_t g = 0; copy != NULL && g < m->rows / R; g++) {
-        memcpy(copy, data + g * group, group);
-        mox_mat_repack_rows(m, g * R, R, copy);
-    }
-    free(copy);
-    return copy != NULL;
-}
-
-static bool same_as_twin(const mox_mat *m, mox_acts x, uint32_t n, const float *y)
-{
-    mox_pool *one = NULL;
-    if (mox_pool_create(&one, &(mox_pool_cfg){.n_workers = 1}) != MOX_OK) {
-        return false;
-    }
-    uint32_t groups = mox_mat_groups(m), samples = groups < SAMPLES ? groups : SAMPLES;
-    bool same = true;
-    for (uint32_t i = 0; i < samples; i++) {
-        uint32_t g = (uint32_t)((uint64_t)i * groups / samples);
-        mox_mat part = mox_mat_dense(m->type, R, m->cols, mox_mat_chunk(m, g, 0));
-        float want[64 * R];
-        mox_mat_mul_args a = {.w = &part, .x = x, .y = want, .y_stride = R, .n = n};
-        same = same && mox_mat_mul_cpu(one, MOX_ISA_SCALAR, &a) == MOX_OK;
-        for (uint32_t k = 0; k < n; k++) {
-            same = same && memcmp(want + (size_t)k * R, y + (size_t)k * m->rows + (size_t)g * R, R * 4) == 0;
-        }
-    }
-    mox_pool_destroy(&one);
-    return same;
-}
 
 bool bench_mat_mul(const bench_setup *s, mox_type type, mox_isa isa, bench_place place, mox_pool *pool,
                    uint32_t n, bench_line *out)
 {
     size_t group_bytes = R * (size_t)mox_type_row_bytes(type, s->cols);
-    size_t want = place == BENCH_L2 ? L2_BYTES : s->buffer_bytes;
+    size_t want = place == BENCH_L2 ? BENCH_L2_BYTES : s->buffer_bytes;
     uint32_t groups = (uint32_t)(want / group_bytes);
     if (groups == 0 || groups * group_bytes > s->buffer_bytes || n > 64) {
         return false;
     }
     mox_mat m = mox_mat_dense(type, groups * R, s->cols, s->buffer);
-    fill_rows(type, s->buffer, groups * group_bytes);
-    mox_acts x = make_acts(mox_format_of(type)->kind, n, s->cols);
+    bench_fill_rows(type, s->buffer, groups * group_bytes);
+    mox_acts x = bench_make_acts(mox_format_of(type)->kind, n, s->cols);
     float *y = aligned_alloc(64, (size_t)n * m.rows * sizeof *y);
     mox_mat_mul_args a = {.w = &m, .x = x, .y = y, .y_stride = m.rows, .n = n};
-    bool ok = repack_in_place(&m, s->buffer);
+    bool ok = bench_repack_in_place(&m, s->buffer);
     uint64_t best = UINT64_MAX, start = mox_now_ns();
     for (uint32_t i = 0; ok && (i < MIN_REPEATS || mox_now_ns() - start < s->min_ns); i++) {
         uint64_t t0 = mox_now_ns();
@@ -144,7 +49,7 @@ bool bench_mat_mul(const bench_setup *s, mox_type type, mox_isa isa, bench_place
                         .gb_s = (double)groups * (double)group_bytes / ns,
                         .gweights_s = weights / ns,
                         .gops = 2 * weights * n / ns,
-                        .equal = ok && same_as_twin(&m, x, n, y)};
+                        .equal = ok && bench_same_as_twin(&m, x, n, y)};
     free(x.data);
     free(y);
     return ok;
@@ -164,14 +69,14 @@ bool bench_expert(const bench_setup *s, mox_type type, mox_isa isa, mox_pool *po
     uint8_t *source = s->buffer + n_slots * l.slot_bytes;
     for (mox_slab b = 0; b < MOX_SLABS; b++) {
         uint32_t rows = mox_expert_slab_rows(&l, b);
-        fill_rows(type, source, rows * mox_expert_slab_row_bytes(&l, b));
+        bench_fill_rows(type, source, rows * mox_expert_slab_row_bytes(&l, b));
         for (uint32_t i = 0; i < n_slots; i++) {
             mox_expert_repack(&l, b, 0, rows, source, s->buffer + i * l.slot_bytes);
         }
     }
     mox_acts x[MOX_ACT_KINDS] = {{0}};
     mox_act_kind kind = mox_format_of(type)->kind;
-    x[kind] = make_acts(kind, n, EXPERT_D);
+    x[kind] = bench_make_acts(kind, n, EXPERT_D);
     uint32_t rows[64];
     for (uint32_t i = 0; i < n; i++) {
         rows[i] = i;
@@ -225,7 +130,7 @@ bool bench_repack(const bench_setup *s, mox_type type, bench_line *out)
     uint8_t *src = s->buffer + groups * group_bytes;
     src += (64 - (uintptr_t)src % 64) % 64;
     groups -= 1; /* room for the alignment */
-    fill_rows(type, src, groups * group_bytes);
+    bench_fill_rows(type, src, groups * group_bytes);
     mox_mat m = mox_mat_dense(type, groups * R, s->cols, s->buffer);
     uint64_t best = UINT64_MAX, start = mox_now_ns();
     for (uint32_t i = 0; i < MIN_REPEATS || mox_now_ns() - start < s->min_ns; i++) {

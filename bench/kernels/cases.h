@@ -7,6 +7,8 @@
 
 typedef enum bench_place { BENCH_L2, BENCH_DRAM } bench_place;
 
+enum { BENCH_L2_BYTES = 480 << 10 }; /* of weights, a thread */
+
 typedef struct bench_setup {
     uint8_t *buffer; /* weights, 64-byte aligned */
     size_t buffer_bytes;
@@ -15,7 +17,7 @@ typedef struct bench_setup {
 } bench_setup;
 
 typedef struct bench_line {
-    const char *type, *isa, *op; /* op: "mat_mul", "expert", "repack" */
+    const char *type, *isa, *op; /* op: "mat_mul", "panel", "expert", "repack" */
     bench_place place;
     uint32_t threads, n; /* rows of activations */
     uint32_t rows, cols;
@@ -26,6 +28,9 @@ typedef struct bench_line {
 /* y = W x for `n` rows of activations; equality on sampled groups. False: the buffer is too small. */
 bool bench_mat_mul(const bench_setup *s, mox_type type, mox_isa isa, bench_place place, mox_pool *pool,
                    uint32_t n, bench_line *out);
+/* The same through a panel packed beforehand: the kernel alone, each thread with its own share of the groups. */
+bool bench_panel(const bench_setup *s, mox_type type, mox_isa isa, bench_place place, mox_pool *pool,
+                 uint32_t n, bench_line *out);
 /* An expert of Mixtral's shape through its sliced slot, another slot each time. */
 bool bench_expert(const bench_setup *s, mox_type type, mox_isa isa, mox_pool *pool, uint32_t n,
                   bench_line *out);

@@ -13,13 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_SIZES = 2 };
-
 typedef struct options {
     size_t mib;
     uint32_t cols, threads;
     uint64_t min_ms;
-    const char *type, *isa;
+    const char *type, *isa, *op;
+    uint32_t n; /* 0: all */
     bool json;
 } options;
 
@@ -42,6 +41,8 @@ static const char usage[] =
     "  --min-ms N    least time per case (default 200)\n"
     "  --type NAME   one tensor type only\n"
     "  --isa NAME    one instruction set only: scalar avx2 avx512\n"
+    "  --op NAME     one operation only: mat_mul panel expert repack\n"
+    "  --n N         one count of tokens only\n"
     "  --json        one JSON document\n";
 
 static bool parse(int argc, char **argv, options *o)
@@ -52,6 +53,8 @@ static bool parse(int argc, char **argv, options *o)
                                           {"min-ms", required_argument, NULL, 's'},
                                           {"type", required_argument, NULL, 'y'},
                                           {"isa", required_argument, NULL, 'i'},
+                                          {"op", required_argument, NULL, 'o'},
+                                          {"n", required_argument, NULL, 'n'},
                                           {"json", no_argument, NULL, 'j'},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
@@ -75,6 +78,12 @@ static bool parse(int argc, char **argv, options *o)
             break;
         case 'i':
             o->isa = optarg;
+            break;
+        case 'o':
+            o->op = optarg;
+            break;
+        case 'n':
+            o->n = (uint32_t)strtoul(optarg, NULL, 10);
             break;
         case 'j':
             o->json = true;
@@ -148,30 +157,69 @@ static void print_line(const bench_line *l, const ceilings *c, double int_ceilin
     mox_json_object_end(j);
 }
 
-/* All lines of one type and ISA on one pool; false if any differs from the twin. */
-static bool run_type(const bench_setup *s, mox_type type, mox_isa isa, mox_pool *pool, const ceilings *c,
-                     mox_json *j)
+typedef struct run {
+    const options *o;
+    const bench_setup *s;
+    mox_pool *pool;
+    ceilings c;
+    mox_json *j;
+} run;
+
+static bool wanted(const options *o, const char *op, uint32_t n)
 {
-    static const uint32_t sizes[N_SIZES] = {1, 4};
+    return (o->op == NULL || strcmp(o->op, op) == 0) && (o->n == 0 || o->n == n);
+}
+
+static bool report(const run *r, const bench_line *l, mox_isa isa)
+{
+    print_line(l, &r->c, r->c.integer[isa], r->j);
+    return l->equal;
+}
+
+/* A matrix in one core's L2 is for one thread; panels share out an L2 each. The twin is slow. */
+static bool run_products(const run *r, mox_type type, mox_isa isa)
+{
+    static const uint32_t few[] = {1, 2, 4, 8, 12}, many[] = {4, 8, 12, 64};
     bool equal = true;
+    bench_line l;
     for (int place = BENCH_L2; place <= BENCH_DRAM; place++) {
-        for (int i = 0; i < N_SIZES; i++) {
-            bool l2_shared = place == BENCH_L2 && c->threads > 1; /* a matrix in one core's L2: one thread */
-            bool slow = isa == MOX_ISA_SCALAR && (place == BENCH_DRAM || sizes[i] > 1);
-            bench_line l;
-            if (!l2_shared && !slow && bench_mat_mul(s, type, isa, (bench_place)place, pool, sizes[i], &l)) {
-                print_line(&l, c, c->integer[isa], j);
-                equal = equal && l.equal;
+        for (size_t i = 0; i < sizeof few / sizeof few[0]; i++) {
+            bool skip = (place == BENCH_L2 && r->c.threads > 1) ||
+                        (isa == MOX_ISA_SCALAR && (place == BENCH_DRAM || few[i] > 1));
+            if (!skip && wanted(r->o, "mat_mul", few[i]) &&
+                bench_mat_mul(r->s, type, isa, (bench_place)place, r->pool, few[i], &l)) {
+                equal = report(r, &l, isa) && equal;
+            }
+        }
+        for (size_t i = 0; isa != MOX_ISA_SCALAR && i < sizeof many / sizeof many[0]; i++) {
+            if (wanted(r->o, "panel", many[i]) &&
+                bench_panel(r->s, type, isa, (bench_place)place, r->pool, many[i], &l)) {
+                equal = report(r, &l, isa) && equal;
             }
         }
     }
+    return equal;
+}
+
+static bool run_experts(const run *r, mox_type type, mox_isa isa)
+{
+    static const uint32_t sizes[] = {1, 2, 4, 8, 12, 64};
+    bool equal = true;
     bench_line l;
-    bool expert = type == MOX_TYPE_Q4_K || type == MOX_TYPE_Q8_0;
-    for (int i = 0; expert && isa != MOX_ISA_SCALAR && i < N_SIZES; i++) {
-        if (bench_expert(s, type, isa, pool, sizes[i], &l)) {
-            print_line(&l, c, c->integer[isa], j);
-            equal = equal && l.equal;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        if (wanted(r->o, "expert", sizes[i]) && bench_expert(r->s, type, isa, r->pool, sizes[i], &l)) {
+            equal = report(r, &l, isa) && equal;
         }
+    }
+    return equal;
+}
+
+/* All lines of one type and ISA on one pool; false if any differs from the twin. */
+static bool run_type(const run *r, mox_type type, mox_isa isa)
+{
+    bool equal = run_products(r, type, isa);
+    if (isa != MOX_ISA_SCALAR && (type == MOX_TYPE_Q4_K || type == MOX_TYPE_Q8_0)) {
+        equal = run_experts(r, type, isa) && equal;
     }
     return equal;
 }
@@ -184,22 +232,23 @@ static bool run_threads(const options *o, const bench_setup *s, uint32_t threads
         return false;
     }
     bool equal = true;
-    ceilings c = measure(pool, s);
-    print_ceilings(&c, j);
+    run r = {.o = o, .s = s, .pool = pool, .c = measure(pool, s), .j = j};
+    print_ceilings(&r.c, j);
     for (size_t t = 0; t < sizeof all_types / sizeof all_types[0]; t++) {
         const char *name = mox_type_info(all_types[t])->name;
         if (o->type != NULL && strcmp(o->type, name) != 0) {
             continue;
         }
         bench_line l;
-        if (threads == 1 && o->isa == NULL && bench_repack(s, all_types[t], &l)) {
-            print_line(&l, &c, 0, j);
+        if (threads == 1 && o->isa == NULL && wanted(o, "repack", o->n) &&
+            bench_repack(s, all_types[t], &l)) {
+            print_line(&l, &r.c, 0, j);
             equal = equal && l.equal;
         }
         for (mox_isa isa = 0; isa < MOX_ISA_COUNT; isa++) {
-            bool wanted = o->isa == NULL || strcmp(o->isa, mox_isa_name(isa)) == 0;
-            if (wanted && mox_isa_present(isa)) {
-                equal = run_type(s, all_types[t], isa, pool, &c, j) && equal;
+            bool this_isa = o->isa == NULL || strcmp(o->isa, mox_isa_name(isa)) == 0;
+            if (this_isa && mox_isa_present(isa)) {
+                equal = run_type(&r, all_types[t], isa) && equal;
             }
         }
     }

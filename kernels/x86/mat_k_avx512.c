@@ -2,22 +2,7 @@
  * (Q2_K, Q3_K, Q6_K). What a format adds is how a line's codes and its scales are unpacked. Reached through
  * mox_tile_of.
  */
-#include "kernels/x86/mat_avx512.h"
-
-/* Q4_K and Q5_K: the 12 x 16 scale bytes to 8 x 16 scales and 8 x 16 minimums. */
-typedef struct k45_scales {
-    _Alignas(64) uint8_t sc[8][R], mn[8][R];
-} k45_scales;
-
-static inline void unpack_k45_scales(const uint8_t *body, k45_scales *s)
-{
-    const __m512i low6 = _mm512_set1_epi8(63), high2 = _mm512_set1_epi8(0x30);
-    __m512i a = line(body), b = line(body + LINE), c = line(body + 2 * LINE);
-    _mm512_store_si512(s->sc[0], _mm512_and_si512(a, low6));
-    _mm512_store_si512(s->mn[0], _mm512_and_si512(b, low6));
-    _mm512_store_si512(s->sc[4], or_masked(nibbles_low(c), _mm512_srli_epi16(a, 2), high2));
-    _mm512_store_si512(s->mn[4], or_masked(nibbles_high(c), _mm512_srli_epi16(b, 2), high2));
-}
+#include "kernels/x86/scales_k_avx512.h"
 
 /* Sums of 32 codes as eight int16, from the sums of 16. */
 static inline void sums_of_32(const mox_act_k *a, int16_t out[8])
@@ -209,22 +194,16 @@ BODY q2_k(const uint8_t *chunk, uint32_t cols, const void *const *x, uint32_t n,
 {
     (void)cols;
     const uint8_t *body = chunk + LINE;
-    _Alignas(64) uint8_t sc[16][R], mn[16][R];
-    for (uint32_t j = 0; j < 16; j += 4) {
-        __m512i v = line(body + j * R);
-        _mm512_store_si512(sc[j], nibbles_low(v));
-        _mm512_store_si512(mn[j], nibbles_high(v));
-    }
+    k2_scales s;
+    unpack_k2_scales(body, &s);
     __m512i sum[MOX_TILE_ROWS], min[MOX_TILE_ROWS];
-    k16(q2_codes, 0, body + 4 * LINE, sc[0], x, n, sum);
+    k16(q2_codes, 0, body + 4 * LINE, s.sc[0], x, n, sum);
     EACH_ROW min[i] = _mm512_setzero_si512();
     for (uint32_t c = 0; c < 8; c++) {
-        EACH_ROW min[i] = add_mins(min[i], (const uint8_t(*)[R])mn, c, ((const mox_act_k *)x[i])->sum);
+        EACH_ROW min[i] = add_mins(min[i], s.mn, c, ((const mox_act_k *)x[i])->sum);
     }
     EACH_ROW k_finish_min(chunk, sum[i], min[i], ((const mox_act_k *)x[i])->d, p[i]);
 }
-
-enum { Q3_HEAD = 32, Q3_SCALES = 192, Q3_OFFSET = 4 };
 
 /* The lines of the first half are interleaved with the eight of third bits, which serve both halves: a byte's
  * bits 4h + {0, 1, 2, 3} belong to its four codes. A set bit means no offset. */
@@ -240,21 +219,6 @@ INLINE void q3_codes(const uint8_t *lines, uint32_t hg, uint32_t k, __m512i c[4]
     c[3] = or_masked(c[3], _mm512_srli_epi16(top, 1), bit2);
 }
 
-/* Q3_K: the 12 x 16 scale bytes to 16 x 16 signed scales: 8 bytes with two low nibbles each, 4 with the upper
- * two bits of every fourth scale. */
-static inline void unpack_q3_scales(const uint8_t *body, uint8_t (*sc)[R])
-{
-    const __m512i top2 = _mm512_set1_epi8(0x30), bias = _mm512_set1_epi8(32);
-    __m512i a = line(body), b = line(body + LINE), top = line(body + 2 * LINE);
-    __m512i s[4] = {or_masked(nibbles_low(a), _mm512_slli_epi16(top, 4), top2),
-                    or_masked(nibbles_low(b), _mm512_slli_epi16(top, 2), top2),
-                    or_masked(nibbles_high(a), top, top2),
-                    or_masked(nibbles_high(b), _mm512_srli_epi16(top, 2), top2)};
-    for (uint32_t j = 0; j < 4; j++) {
-        _mm512_store_si512(sc[4 * j], _mm512_sub_epi8(s[j], bias));
-    }
-}
-
 BODY q3_k(const uint8_t *chunk, uint32_t cols, const void *const *x, uint32_t n, float (*p)[R])
 {
     (void)cols;
@@ -265,8 +229,6 @@ BODY q3_k(const uint8_t *chunk, uint32_t cols, const void *const *x, uint32_t n,
     k16(q3_codes, Q3_OFFSET, body + Q3_SCALES, sc[0], x, n, sum);
     EACH_ROW k_finish(chunk, sum[i], ((const mox_act_k *)x[i])->d, p[i]);
 }
-
-enum { Q6_HEAD = 32, Q6_SCALES = 256, Q6_OFFSET = 32 };
 
 INLINE void q6_codes(const uint8_t *lines, uint32_t hg, uint32_t k, __m512i c[4])
 {

@@ -1,0 +1,89 @@
+/* The kernels for many tokens by themselves: panels are packed beforehand, every thread multiplies its share of
+ * a matrix's groups, strip by strip as mat_mul.c does. */
+#include "bench/kernels/cases.h"
+#include "bench/kernels/inputs.h"
+#include "kernels/panel.h"
+#include "runtime/core/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { R = MOX_ROWS_PER_GROUP, MIN_REPEATS = 3, STRIP_BYTES = 256 << 10 };
+
+typedef struct panel_work {
+    mox_panel_job job;
+    mox_panel panel;
+    uint32_t groups, strip;
+    float *y; /* [n][rows] */
+} panel_work;
+
+static void multiply_group(const panel_work *w, uint32_t t, uint32_t g)
+{
+    mox_panel_tile tile = mox_panel_tile_at(&w->panel, t);
+    float y[MOX_PANEL_TILE][R];
+    mox_panel_group_mul(&w->job, g, &w->panel, t, y);
+    for (uint32_t i = 0; i < tile.n; i++) {
+        memcpy(w->y + (size_t)(tile.row0 + i) * w->groups * R + (size_t)g * R, y[i], sizeof y[i]);
+    }
+}
+
+static void multiply_share(void *arg, uint32_t worker, uint32_t n_workers)
+{
+    const panel_work *w = arg;
+    uint32_t begin = (uint32_t)((uint64_t)w->groups * worker / n_workers);
+    uint32_t end = (uint32_t)((uint64_t)w->groups * (worker + 1) / n_workers);
+    for (uint32_t g0 = begin; g0 < end; g0 += w->strip) {
+        uint32_t g1 = end - g0 < w->strip ? end : g0 + w->strip;
+        for (uint32_t t = 0; t < mox_panel_tiles(&w->panel); t++) {
+            for (uint32_t g = g0; g < g1; g++) {
+                multiply_group(w, t, g);
+            }
+        }
+    }
+}
+
+bool bench_panel(const bench_setup *s, mox_type type, mox_isa isa, bench_place place, mox_pool *pool,
+                 uint32_t n, bench_line *out)
+{
+    size_t group_bytes = R * (size_t)mox_type_row_bytes(type, s->cols);
+    size_t want = place == BENCH_L2 ? (size_t)BENCH_L2_BYTES * mox_pool_workers(pool) : s->buffer_bytes;
+    panel_work w = {.groups = (uint32_t)(want / group_bytes), .strip = (uint32_t)(STRIP_BYTES / group_bytes)};
+    w.strip = w.strip < 1 ? 1 : w.strip;
+    if (w.groups == 0 || w.groups * group_bytes > s->buffer_bytes || n > BENCH_MAX_N) {
+        return false;
+    }
+    mox_mat m = mox_mat_dense(type, w.groups * R, s->cols, s->buffer);
+    bench_fill_rows(type, s->buffer, w.groups * group_bytes);
+    mox_acts x = bench_make_acts(mox_format_of(type)->kind, n, s->cols);
+    void *mem = aligned_alloc(64, mox_panel_bytes(x.kind, s->cols, n));
+    w.y = aligned_alloc(64, (size_t)n * m.rows * sizeof *w.y);
+    bool ok = bench_repack_in_place(&m, s->buffer) && mox_panel_job_init(&w.job, isa, &m, x.kind) == MOX_OK;
+    mox_panel_init(&w.panel, isa, x.kind, s->cols, n, mem);
+    for (uint32_t i = 0; i < n; i++) {
+        mox_panel_put_row(&w.panel, i, (const uint8_t *)x.data + i * x.row_bytes);
+    }
+    uint64_t best = UINT64_MAX, start = mox_now_ns();
+    for (uint32_t i = 0; ok && (i < MIN_REPEATS || mox_now_ns() - start < s->min_ns); i++) {
+        uint64_t t0 = mox_now_ns();
+        mox_pool_run(pool, multiply_share, &w);
+        uint64_t t = mox_now_ns() - t0;
+        best = t < best ? t : best;
+    }
+    double weights = (double)m.rows * m.cols, ns = (double)best;
+    *out = (bench_line){.type = mox_type_info(type)->name,
+                        .isa = mox_isa_name(isa),
+                        .op = "panel",
+                        .place = place,
+                        .threads = mox_pool_workers(pool),
+                        .n = n,
+                        .rows = m.rows,
+                        .cols = m.cols,
+                        .gb_s = (double)w.groups * (double)group_bytes / ns,
+                        .gweights_s = weights / ns,
+                        .gops = 2 * weights * n / ns,
+                        .equal = ok && bench_same_as_twin(&m, x, n, w.y)};
+    free(mem);
+    free(x.data);
+    free(w.y);
+    return ok;
+}
