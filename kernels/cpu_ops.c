@@ -48,7 +48,7 @@ static void cpu_destroy(mox_ops *o)
 
 mox_err mox_ops_cpu_create(mox_ops **out, mox_pool *pool, mox_isa isa)
 {
-    static const char *const names[MOX_ISA_COUNT] = {"cpu scalar", "cpu avx2", "cpu avx512"};
+    static const char *const names[MOX_ISA_COUNT] = {"cpu scalar", "cpu avx2", "cpu avxvnni", "cpu avx512"};
     const mox_vec *vec = mox_vec_of(isa);
     if (vec == NULL || !mox_isa_present(isa)) {
         (void)MOX_FAIL(MOX_E_ISA, "this processor or build has no %s", mox_isa_name(isa));

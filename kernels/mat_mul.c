@@ -36,6 +36,9 @@ static mox_tile_fn *hand_written(mox_isa isa, mox_type type)
     if (isa == MOX_ISA_AVX512) {
         return mox_tiles_avx512.of_type[type];
     }
+    if (isa == MOX_ISA_AVXVNNI) {
+        return (mox_isa_vex_vnni() ? &mox_tiles_avxvnni_vex : &mox_tiles_avxvnni_evex)->of_type[type];
+    }
     if (isa == MOX_ISA_AVX2) {
         return mox_tiles_avx2.of_type[type];
     }

@@ -29,6 +29,7 @@ typedef struct mox_tiles {
 extern const mox_tiles mox_tiles_ref; /* the definition */
 extern const mox_tiles mox_tiles_ref_avx2, mox_tiles_ref_avx512;
 extern const mox_tiles mox_tiles_avx2, mox_tiles_avx512; /* hand-written, where worth it */
+extern const mox_tiles mox_tiles_avxvnni_vex, mox_tiles_avxvnni_evex;
 
 /* mox_tile_of: the tile for a type whose activations have this kind, best of the ISA; NULL if kinds do not
  * match.

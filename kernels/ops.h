@@ -144,7 +144,7 @@ typedef struct mox_add_args { /* y = a + b */
 
 typedef struct mox_ops mox_ops;
 struct mox_ops {
-    const char *name; /* "cpu scalar", "cpu avx2", "cpu avx512" */
+    const char *name; /* "cpu scalar", "cpu avx2", "cpu avxvnni", "cpu avx512" */
     mox_err (*embed)(mox_ops *o, mox_stream *s, const mox_embed_args *a);
     mox_err (*rms_norm)(mox_ops *o, mox_stream *s, const mox_rms_norm_args *a);
     mox_err (*quantize)(mox_ops *o, mox_stream *s, const mox_quantize_args *a);
@@ -165,11 +165,18 @@ size_t mox_attention_scratch_bytes(uint32_t n_ctx, uint32_t head_dim, uint32_t n
 size_t mox_expert_scratch_bytes(const mox_expert_layout *l, uint32_t n, bool act_f32);
 
 /* Instruction sets of the CPU table, from cpuid and xgetbv. */
-typedef enum mox_isa { MOX_ISA_SCALAR, MOX_ISA_AVX2, MOX_ISA_AVX512, MOX_ISA_COUNT } mox_isa;
+typedef enum mox_isa {
+    MOX_ISA_SCALAR,
+    MOX_ISA_AVX2,    /* with FMA and F16C */
+    MOX_ISA_AVXVNNI, /* that and 256-bit VNNI: AVX-VNNI (VEX), or AVX-512 VNNI and VL (EVEX) */
+    MOX_ISA_AVX512,  /* F, BW, VL, DQ, VNNI */
+    MOX_ISA_COUNT
+} mox_isa;
 
-const char *mox_isa_name(mox_isa isa); /* "scalar" "avx2" "avx512" */
-bool mox_isa_present(mox_isa isa);     /* AVX2 means AVX2+FMA+F16C; AVX512 means F+BW+VL+DQ+VNNI */
-mox_isa mox_isa_best(void);
+const char *mox_isa_name(mox_isa isa); /* "scalar" "avx2" "avxvnni" "avx512" */
+bool mox_isa_present(mox_isa isa);
+bool mox_isa_vex_vnni(void); /* AVX-VNNI tiles use the VEX encoding here, else EVEX */
+mox_isa mox_isa_best(void);  /* avx512, else avxvnni, else avx2, else scalar */
 
 /* mox_ops_cpu_create: the CPU's table. pool is borrowed. At creation three tiny products per kernel are
  * compared with the twin; a machine that computes differently is refused. Owns: small tables only. Threads:

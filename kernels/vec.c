@@ -16,6 +16,7 @@ const mox_vec *mox_vec_of(mox_isa isa)
 #if defined(__x86_64__)
         return mox_isa_present(MOX_ISA_AVX2) ? &mox_vec_ref_avx2 : &mox_vec_ref;
     case MOX_ISA_AVX2:
+    case MOX_ISA_AVXVNNI: /* no vector operation multiplies integers */
         return &mox_vec_avx2;
     case MOX_ISA_AVX512:
         return &mox_vec_avx512;

@@ -11,8 +11,12 @@ static const mox_choice io_modes[] = {
     {"auto", MOX_IO_AUTO}, {"uring", MOX_IO_URING}, {"pread", MOX_IO_PREAD}, {NULL, 0}};
 static const mox_choice verify_modes[] = {
     {"sample", MOX_VERIFY_SAMPLE}, {"always", MOX_VERIFY_ALWAYS}, {"off", MOX_VERIFY_OFF}, {NULL, 0}};
-static const mox_choice isas[] = {
-    {"auto", -1}, {"scalar", MOX_ISA_SCALAR}, {"avx2", MOX_ISA_AVX2}, {"avx512", MOX_ISA_AVX512}, {NULL, 0}};
+static const mox_choice isas[] = {{"auto", -1},
+                                  {"scalar", MOX_ISA_SCALAR},
+                                  {"avx2", MOX_ISA_AVX2},
+                                  {"avxvnni", MOX_ISA_AVXVNNI},
+                                  {"avx512", MOX_ISA_AVX512},
+                                  {NULL, 0}};
 static const mox_choice activations[] = {{"int8", 0}, {"f32", 1}, {NULL, 0}};
 static const mox_choice answers[] = {{"sampled", 0}, {"random", 1}, {NULL, 0}};
 static const mox_choice policies[] = {{"auto", 0}, {"lru", 0},    {"lfu", 0},
@@ -253,7 +257,7 @@ const mox_option mox_options[] = {
     {.name = "isa",
      .kind = MOX_OPT_CHOICE,
      .field = FIELD(cfg.isa),
-     .argument = "auto|scalar|avx2|avx512",
+     .argument = "auto|scalar|avx2|avxvnni|avx512",
      .initial = "auto",
      .choices = isas,
      .help = "instructions to use; results are the same bits with any",
