@@ -168,11 +168,15 @@ static inline void k_tile(k_decode *decode, bool has_min, const mox_format *f, c
     for (int r = 0; r < R; r++) {
         k_row w;
         decode(bytes[r], &w);
-        int16_t scaled[MOX_BLOCK]; /* sc * q: below 2^15 by the bounds above, so sums need no scales */
+        int16_t of_column[MOX_BLOCK];
         for (int j = 0; j < 16; j++) {
             for (int l = 0; l < 16; l++) {
-                scaled[16 * j + l] = (int16_t)(w.sc[j] * w.q[16 * j + l]);
+                of_column[16 * j + l] = w.sc[j];
             }
+        }
+        int16_t scaled[MOX_BLOCK]; /* sc * q: below 2^15 by the bounds above, so sums need no scales */
+        for (int l = 0; l < MOX_BLOCK; l++) {
+            scaled[l] = (int16_t)(of_column[l] * w.q[l]);
         }
         for (uint32_t i = 0; i < n; i++) {
             const mox_act_k *a = x[i];
@@ -284,7 +288,17 @@ static void decode_mxfp4(const uint8_t *s, uint32_t cols, b_row *o)
     }
 }
 
-/* Sub-blocks in element order first, then the minimums in element order; both chains are one. */
+static inline int32_t dot_32(const int8_t *w, const int8_t *a)
+{
+    int32_t dot = 0;
+    for (int l = 0; l < 32; l++) {
+        dot += (int32_t)w[l] * a[l];
+    }
+    return dot;
+}
+
+/* Sub-blocks in element order first, then the minimums in element order; both chains are one. The 16 rows side by
+ * side: their chains do not meet. */
 static inline void b_tile(b_decode *decode, bool has_min, const mox_format *f, const uint8_t *chunk,
                           uint32_t cols, const void *const *x, uint32_t n, float (*p)[R])
 {
@@ -295,24 +309,33 @@ static inline void b_tile(b_decode *decode, bool has_min, const mox_format *f, c
     }
     f->unpack(chunk, cols, rows);
     uint32_t n_sub = cols / 32;
+    b_row w[R];
+    float d[8][R], m[8][R];
     for (int r = 0; r < R; r++) {
-        b_row w;
-        decode(bytes[r], cols, &w);
-        for (uint32_t i = 0; i < n; i++) {
-            const mox_act_b *a = x[i];
-            float t = 0.0F;
-            for (uint32_t j = 0; j < n_sub; j++) {
-                int32_t dot = 0;
-                for (uint32_t l = 32 * j; l < 32 * j + 32; l++) {
-                    dot += (int32_t)w.q[l] * a->q[l];
-                }
-                t = fmaf(w.d[j] * a->d[j], (float)dot, t);
-            }
-            for (uint32_t j = 0; has_min && j < n_sub; j++) {
-                t = fmaf(w.m[j] * a->d[j], (float)a->sum[j], t);
-            }
-            p[i][r] = t;
+        decode(bytes[r], cols, &w[r]);
+        for (uint32_t j = 0; j < n_sub; j++) {
+            d[j][r] = w[r].d[j];
+            m[j][r] = has_min ? w[r].m[j] : 0.0F;
         }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const mox_act_b *a = x[i];
+        float t[R] = {0};
+        for (uint32_t j = 0; j < n_sub; j++) {
+            int32_t dot[R];
+            for (int r = 0; r < R; r++) {
+                dot[r] = dot_32(w[r].q + 32 * j, a->q + 32 * j);
+            }
+            for (int r = 0; r < R; r++) {
+                t[r] = fmaf(d[j][r] * a->d[j], (float)dot[r], t[r]);
+            }
+        }
+        for (uint32_t j = 0; has_min && j < n_sub; j++) {
+            for (int r = 0; r < R; r++) {
+                t[r] = fmaf(m[j][r] * a->d[j], (float)a->sum[j], t[r]);
+            }
+        }
+        memcpy(p[i], t, sizeof t);
     }
 }
 
@@ -335,7 +358,20 @@ B_TILE(mxfp4, false)
 static inline void float_chain(const float (*w)[R], uint32_t cols, const void *const *x, uint32_t n,
                                float (*p)[R])
 {
-    for (uint32_t i = 0; i < n; i++) {
+    uint32_t i = 0;
+    for (; i + 2 <= n; i += 2) { /* two rows of activations: their chains do not wait for each other */
+        const float *a = x[i], *b = x[i + 1];
+        float s[R] = {0}, t[R] = {0};
+        for (uint32_t e = 0; e < cols; e++) {
+            for (int r = 0; r < R; r++) {
+                s[r] = fmaf(w[e][r], a[e], s[r]);
+                t[r] = fmaf(w[e][r], b[e], t[r]);
+            }
+        }
+        memcpy(p[i], s, sizeof s);
+        memcpy(p[i + 1], t, sizeof t);
+    }
+    for (; i < n; i++) {
         const float *a = x[i];
         float acc[R] = {0};
         for (uint32_t e = 0; e < cols; e++) {
