@@ -179,22 +179,21 @@ static mox_slot_event_kind read_again(mox_store *st, const mox_req *r, const mox
     return MOX_SLOT_READ_AGAIN;
 }
 
+/* A file that was written to says so, and not that it is damaged; asked when the load ends or a slice differs. */
 static mox_slot_event_kind record_arrived(mox_store *st, const mox_req *r, uint32_t *parts)
 {
     mox_load *load = &st->info[r->slot].load;
     mox_record_load *l = &load->record;
-    mox_file_tier *t = &st->io;
+    const mox_file_tier *t = &st->io;
     mox_record_src src = record_of(st, load->layer, load->expert);
     st->count.io.verified += r->n_checked;
-    if (first(l->bad, MOX_SLICE_WORDS, UINT32_MAX) != UINT32_MAX) {
-        return read_again(st, r, &src, parts);
-    }
-    uint64_t end = (uint64_t)l->n_parts * l->part_bytes;
-    if (whole(l, 0, end) && mox_io_file_same(&t->file[src.file], t->path[src.file]) != MOX_OK) {
+    bool differs = first(l->bad, MOX_SLICE_WORDS, UINT32_MAX) != UINT32_MAX;
+    bool last = whole(l, 0, (uint64_t)l->n_parts * l->part_bytes);
+    if ((differs || last) && mox_io_file_same(&t->file[src.file], t->path[src.file]) != MOX_OK) {
         load->error = (mox_load_error){MOX_E_CHANGED, 0, 0, src.file, src.off};
         return MOX_SLOT_READ_FAILED;
     }
-    return MOX_SLOT_READ_DONE;
+    return differs ? read_again(st, r, &src, parts) : MOX_SLOT_READ_DONE;
 }
 
 size_t mox_records_buffer_bytes(void)

@@ -82,8 +82,8 @@ static int32_t damage(seam *s, const mox_io_req *r, int32_t res)
 static bool chosen(seam *s, const mox_io_req *r, int32_t res)
 {
     atomic_fetch_add(&s->completions, 1);
-    bool again = known(s, r->off);
-    if (res > 0 && !again && s->reads < SEAM_OFFSETS) {
+    bool seen = known(s, r->off), again = seen || s->first_too;
+    if (res > 0 && !seen && s->reads < SEAM_OFFSETS) {
         s->offset[s->reads++] = r->off;
     }
     if (s->fault == SEAM_NONE || res <= 0) {

@@ -29,8 +29,9 @@ enum { SEAM_OFFSETS = 4096, SEAM_STATE = 1 << 16 };
 typedef struct seam {
     const mox_io_ops *inner;
     seam_fault fault;
-    uint32_t nth;  /* completion to break, from 1; SEAM_CORRUPT counts completions of re-reads alone */
-    bool for_ever; /* also every later read of the same place */
+    uint32_t nth;   /* completion to break, from 1; SEAM_CORRUPT counts completions of re-reads alone */
+    bool for_ever;  /* also every later read of the same place */
+    bool first_too; /* SEAM_CORRUPT counts first reads as well: a packed file has checksums for them */
     /* out */
     atomic_uint fired; /* completions that were broken */
     atomic_uint completions;

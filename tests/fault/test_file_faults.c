@@ -18,11 +18,21 @@
 
 enum { STEPS = 60 };
 
-static void open_plain(fixture *fx, mox_io_mode mode)
+/* A backend and a kind of file; all four are tried by every test. */
+typedef struct variant {
+    mox_io_mode mode;
+    bool packed;
+} variant;
+
+static void open_one(fixture *fx, variant v)
 {
-    fx_write(fx, 4);
+    if (v.packed) {
+        fx_write_packed(fx, 4);
+    } else {
+        fx_write(fx, 4);
+    }
     mox_store_cfg cfg = fx_cfg(fx);
-    cfg.io = mode;
+    cfg.io = v.mode;
     for (int i = 0; i < FX_LAYERS; i++) {
         fx->layers[i].quota = 1;
     }
@@ -51,16 +61,18 @@ static uint32_t steps(fixture *fx, mox_err allowed)
     return failed;
 }
 
-static void both(void (*test)(mox_io_mode mode))
+static void all(void (*test)(variant v))
 {
-    test(MOX_IO_URING);
-    test(MOX_IO_PREAD);
+    for (int packed = 0; packed < 2; packed++) {
+        test((variant){MOX_IO_URING, packed != 0});
+        test((variant){MOX_IO_PREAD, packed != 0});
+    }
 }
 
-static void cut(mox_io_mode mode)
+static void cut(variant v)
 {
     fixture fx;
-    open_plain(&fx, mode);
+    open_one(&fx, v);
     cr_assert_eq(steps(&fx, MOX_OK), 0);
     cr_assert_eq(truncate(fx.path, (off_t)(fx.file_bytes / 2)), 0);
     cr_assert_gt(steps(&fx, MOX_E_CHANGED), 0);
@@ -70,13 +82,13 @@ static void cut(mox_io_mode mode)
 
 Test(file_faults, cut_while_in_use)
 {
-    both(cut);
+    all(cut);
 }
 
-static void unlinked(mox_io_mode mode)
+static void unlinked(variant v)
 {
     fixture fx;
-    open_plain(&fx, mode);
+    open_one(&fx, v);
     cr_assert_eq(steps(&fx, MOX_OK), 0);
     fx_remove(&fx);
     cr_assert_eq(steps(&fx, MOX_OK), 0, "the open file is still whole");
@@ -85,13 +97,13 @@ static void unlinked(mox_io_mode mode)
 
 Test(file_faults, unlinked_while_in_use)
 {
-    both(unlinked);
+    all(unlinked);
 }
 
-static void replaced(mox_io_mode mode)
+static void replaced(variant v)
 {
     fixture fx, other;
-    open_plain(&fx, mode);
+    open_one(&fx, v);
     cr_assert_eq(steps(&fx, MOX_OK), 0);
     fx_write(&other, 1);
     cr_assert_eq(rename(other.path, fx.path), 0);
@@ -102,7 +114,7 @@ static void replaced(mox_io_mode mode)
 
 Test(file_faults, replaced_while_in_use)
 {
-    both(replaced);
+    all(replaced);
 }
 
 static void scribble(const char *path, uint64_t bytes)
@@ -117,10 +129,10 @@ static void scribble(const char *path, uint64_t bytes)
     close(fd);
 }
 
-static void written_to(mox_io_mode mode)
+static void written_to(variant v)
 {
     fixture fx;
-    open_plain(&fx, mode);
+    open_one(&fx, v);
     usleep(20000);                    /* past the granularity of modification times */
     scribble(fx.path, fx.file_bytes); /* before anything was read: no hash could tell */
     cr_assert_gt(steps(&fx, MOX_E_CHANGED), 0);
@@ -130,14 +142,14 @@ static void written_to(mox_io_mode mode)
 
 Test(file_faults, written_to_while_in_use)
 {
-    both(written_to);
+    all(written_to);
 }
 
 /* Bit rot leaves no trace in the file's times; the hash of the first read tells. */
-static void rotten(mox_io_mode mode)
+static void rotten(variant v)
 {
     fixture fx;
-    open_plain(&fx, mode);
+    open_one(&fx, v);
     for (uint32_t layer = 0; layer < FX_LAYERS; layer++) {
         for (uint32_t e = 0; e < FX_EXPERTS; e++) {
             size_t wrong = 0;
@@ -160,7 +172,7 @@ static void rotten(mox_io_mode mode)
 
 Test(file_faults, rotten_bytes_are_found_on_the_second_read)
 {
-    both(rotten);
+    all(rotten);
 }
 
 Test(file_faults, missing_file)
@@ -199,7 +211,7 @@ Test(file_faults, io_uring_refused_reads_with_pread_and_says_so)
 {
     refuse(SYS_io_uring_setup, 0, EPERM);
     fixture fx;
-    open_plain(&fx, MOX_IO_AUTO);
+    open_one(&fx, (variant){MOX_IO_AUTO, false});
     cr_assert_eq(steps(&fx, MOX_OK), 0);
     cr_assert_eq(strncmp(mox_store_io_name(fx.store), "pread", 5), 0);
     cr_assert_not_null(strstr(fx.logged, "io_uring refused"), "%s", fx.logged);
@@ -215,7 +227,7 @@ Test(file_faults, o_direct_refused_reads_buffered_and_says_so)
 {
     refuse(SYS_openat, O_DIRECT, EINVAL);
     fixture fx;
-    open_plain(&fx, MOX_IO_AUTO);
+    open_one(&fx, (variant){MOX_IO_AUTO, false});
     cr_assert_eq(steps(&fx, MOX_OK), 0);
     cr_assert_not_null(strstr(mox_store_io_name(fx.store), "buffered"));
     cr_assert_not_null(strstr(fx.logged, "O_DIRECT refused"), "%s", fx.logged);

@@ -36,6 +36,16 @@ static void check_error(const fixture *fx, mox_err err, const run *r)
     cr_assert_not_null(strstr(e->msg, "offset "), "no offset in: %s", e->msg);
 }
 
+/* The same faults over both kinds of files. */
+static void write_kind(fixture *fx, bool packed)
+{
+    if (packed) {
+        fx_write_packed(fx, 1);
+    } else {
+        fx_write(fx, 1);
+    }
+}
+
 static outcome play(fixture *fx, const mox_io_ops *inner, const run *r)
 {
     memset(&the_seam, 0, sizeof the_seam);
@@ -43,6 +53,7 @@ static outcome play(fixture *fx, const mox_io_ops *inner, const run *r)
     the_seam.fault = r->fault;
     the_seam.nth = r->nth;
     the_seam.for_ever = r->for_ever;
+    the_seam.first_too = fx->packed;
     mox_store_cfg cfg = fx_cfg(fx);
     cfg.io_override = &seam_ops;
     cfg.io_override_ctx = &the_seam;
@@ -79,11 +90,11 @@ static outcome play(fixture *fx, const mox_io_ops *inner, const run *r)
 }
 
 /* Everything but "the file ended early" is survived when it happens once. */
-static void once(const mox_io_ops *inner, seam_fault first, seam_fault end)
+static void once(const mox_io_ops *inner, bool packed, seam_fault first, seam_fault end)
 {
     alarm(DEADLINE_S);
     fixture fx;
-    fx_write(&fx, 1);
+    write_kind(&fx, packed);
     run clean = {.fault = SEAM_NONE};
     uint32_t all = play(&fx, inner, &clean).completions;
     cr_assert_gt(all, 64);
@@ -112,14 +123,14 @@ static void once(const mox_io_ops *inner, seam_fault first, seam_fault end)
 }
 
 /* A place that never reads well again is an error of the right kind, each time it is needed. */
-static void for_ever(const mox_io_ops *inner)
+static void for_ever(const mox_io_ops *inner, bool packed)
 {
     static const mox_err expect[SEAM_FAULTS] = {
         [SEAM_ZERO] = MOX_E_CHANGED, [SEAM_EAGAIN] = MOX_E_IO,    [SEAM_EINTR] = MOX_E_IO,
         [SEAM_EIO] = MOX_E_IO,       [SEAM_ECANCELED] = MOX_E_IO, [SEAM_CORRUPT] = MOX_E_CORRUPT};
     alarm(DEADLINE_S);
     fixture fx;
-    fx_write(&fx, 1);
+    write_kind(&fx, packed);
     for (seam_fault f = SEAM_SHORT; f < SEAM_FAULTS; f++) {
         for (uint32_t n = 1; n <= 64; n = n < 4 ? n + 1 : n * 2) {
             run r = {.fault = f, .nth = n, .for_ever = true, .predict = n % 2 && f != SEAM_CORRUPT};
@@ -137,42 +148,82 @@ static void for_ever(const mox_io_ops *inner)
     fx_remove(&fx);
 }
 
-Test(io_faults, once_uring_short_zero_again)
+Test(io_faults, once_plain_uring_short_zero_again)
 {
-    once(&mox_io_ring, SEAM_SHORT, SEAM_EINTR);
+    once(&mox_io_ring, false, SEAM_SHORT, SEAM_EINTR);
 }
 
-Test(io_faults, once_uring_errors)
+Test(io_faults, once_plain_uring_errors)
 {
-    once(&mox_io_ring, SEAM_EINTR, SEAM_LATE);
+    once(&mox_io_ring, false, SEAM_EINTR, SEAM_LATE);
 }
 
-Test(io_faults, once_uring_order_and_content)
+Test(io_faults, once_plain_uring_order_and_content)
 {
-    once(&mox_io_ring, SEAM_LATE, SEAM_FAULTS);
+    once(&mox_io_ring, false, SEAM_LATE, SEAM_FAULTS);
 }
 
-Test(io_faults, once_pread_short_zero_again)
+Test(io_faults, for_ever_plain_uring)
 {
-    once(&mox_io_preads, SEAM_SHORT, SEAM_EINTR);
+    for_ever(&mox_io_ring, false);
 }
 
-Test(io_faults, once_pread_errors)
+Test(io_faults, once_plain_pread_short_zero_again)
 {
-    once(&mox_io_preads, SEAM_EINTR, SEAM_LATE);
+    once(&mox_io_preads, false, SEAM_SHORT, SEAM_EINTR);
 }
 
-Test(io_faults, once_pread_order_and_content)
+Test(io_faults, once_plain_pread_errors)
 {
-    once(&mox_io_preads, SEAM_LATE, SEAM_FAULTS);
+    once(&mox_io_preads, false, SEAM_EINTR, SEAM_LATE);
 }
 
-Test(io_faults, for_ever_uring)
+Test(io_faults, once_plain_pread_order_and_content)
 {
-    for_ever(&mox_io_ring);
+    once(&mox_io_preads, false, SEAM_LATE, SEAM_FAULTS);
 }
 
-Test(io_faults, for_ever_pread)
+Test(io_faults, for_ever_plain_pread)
 {
-    for_ever(&mox_io_preads);
+    for_ever(&mox_io_preads, false);
+}
+
+Test(io_faults, once_packed_uring_short_zero_again)
+{
+    once(&mox_io_ring, true, SEAM_SHORT, SEAM_EINTR);
+}
+
+Test(io_faults, once_packed_uring_errors)
+{
+    once(&mox_io_ring, true, SEAM_EINTR, SEAM_LATE);
+}
+
+Test(io_faults, once_packed_uring_order_and_content)
+{
+    once(&mox_io_ring, true, SEAM_LATE, SEAM_FAULTS);
+}
+
+Test(io_faults, for_ever_packed_uring)
+{
+    for_ever(&mox_io_ring, true);
+}
+
+Test(io_faults, once_packed_pread_short_zero_again)
+{
+    once(&mox_io_preads, true, SEAM_SHORT, SEAM_EINTR);
+}
+
+Test(io_faults, once_packed_pread_errors)
+{
+    once(&mox_io_preads, true, SEAM_EINTR, SEAM_LATE);
+}
+
+Test(io_faults, once_packed_pread_order_and_content)
+{
+    once(&mox_io_preads, true, SEAM_LATE, SEAM_FAULTS);
+}
+
+Test(io_faults, for_ever_packed_pread)
+{
+    for_ever(&mox_io_preads, true);
 }

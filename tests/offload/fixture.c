@@ -4,6 +4,7 @@
 
 #include "offload/slot.h"
 #include "offload/store_internal.h"
+#include "runtime/core/hash.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { HEAD = 1000, GROUP = 16, WORD = 8 };
+enum { HEAD = 1000, GROUP = 16, WORD = 8, PAGE = 4096 };
 
 static uint32_t rows_of(const fixture *fx, uint32_t layer, uint32_t slab)
 {
@@ -40,6 +41,12 @@ void fx_source(void *ctx, uint32_t layer, uint32_t expert, uint32_t slab, mox_sl
 {
     const fixture *fx = ctx;
     uint64_t off = HEAD;
+    if (fx->packed) {
+        mox_record_src r;
+        fx_record(ctx, layer, expert, &r);
+        *out = (mox_slab_src){.off = r.off};
+        return;
+    }
     for (uint32_t l = 0; l <= layer; l++) {
         for (uint32_t s = 0; s < FX_SLABS && (l < layer || s < slab); s++) {
             off += slab_bytes(fx, l, s) * FX_EXPERTS;
@@ -65,6 +72,29 @@ static size_t slab_start(const fixture *fx, uint32_t layer, uint32_t slab)
 size_t fx_expert_bytes(const fixture *fx, uint32_t layer)
 {
     return slab_start(fx, layer, FX_SLABS);
+}
+
+size_t fx_slot_bytes(const fixture *fx, uint32_t layer)
+{
+    size_t bytes = fx_expert_bytes(fx, layer);
+    return fx->packed ? (bytes + PAGE - 1) / PAGE * PAGE : bytes;
+}
+
+/* Layer by layer, expert after expert. */
+void fx_record(void *ctx, uint32_t layer, uint32_t expert, mox_record_src *out)
+{
+    const fixture *fx = ctx;
+    uint64_t off = PAGE;
+    for (uint32_t l = 0; l < layer; l++) {
+        off += FX_EXPERTS * fx_slot_bytes(fx, l);
+    }
+    uint64_t bytes = fx_slot_bytes(fx, layer);
+    *out = (mox_record_src){.off = off + expert * bytes,
+                            .bytes = bytes,
+                            .slice_bytes = FX_SLICE,
+                            .n_slices = (uint32_t)((fx_expert_bytes(fx, layer) + FX_SLICE - 1) / FX_SLICE),
+                            .sums = fx->sums[layer][expert]};
+    cr_assert_leq(out->n_slices, FX_MAX_SLICES);
 }
 
 /* Where word `word` of `row` lies in the slot: groups in order, inside a group word-major. */
@@ -114,7 +144,30 @@ static void write_slab(FILE *f, const fixture *fx, uint32_t layer, uint32_t expe
     }
 }
 
-void fx_write(fixture *fx, uint32_t scale)
+/* The slot as repacking would fill it, to the end of the record, and its slices' hashes. */
+static void write_record(FILE *f, fixture *fx, uint32_t layer, uint32_t expert)
+{
+    mox_record_src r;
+    fx_record(fx, layer, expert, &r);
+    uint8_t *slot = calloc(1, r.bytes);
+    for (uint32_t slab = 0; slab < FX_SLABS; slab++) {
+        for (uint32_t row = 0; row < rows_of(fx, layer, slab); row++) {
+            for (uint32_t w = 0; w < words_per_row(slab); w++) {
+                uint64_t v = word_at(layer, expert, slab, row, w);
+                memcpy(slot + slot_at(fx, layer, slab, row, w), &v, WORD);
+            }
+        }
+    }
+    for (uint32_t s = 0; s < r.n_slices; s++) {
+        uint64_t end = s + 1 < r.n_slices ? (s + 1) * r.slice_bytes : r.bytes;
+        fx->sums[layer][expert][s] = mox_hash64(slot + s * r.slice_bytes, end - s * r.slice_bytes, 0);
+    }
+    cr_assert_eq((uint64_t)ftell(f), r.off);
+    cr_assert_eq(fwrite(slot, r.bytes, 1, f), 1);
+    free(slot);
+}
+
+static FILE *create(fixture *fx, uint32_t scale)
 {
     memset(fx, 0, sizeof *fx);
     fx->rows_scale = scale;
@@ -122,10 +175,35 @@ void fx_write(fixture *fx, uint32_t scale)
     snprintf(fx->path, sizeof fx->path, "%.90s/moxie-store-XXXXXX", dir ? dir : "/tmp");
     int fd = mkstemp(fx->path);
     cr_assert(fd >= 0, "no temporary file at %s", fx->path);
-    FILE *f = fdopen(fd, "wb");
-    for (uint32_t i = 0; i < HEAD; i++) {
+    fx->files[0] = fx->path;
+    return fdopen(fd, "wb");
+}
+
+static void head(FILE *f, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
         fputc('h', f);
     }
+}
+
+void fx_write_packed(fixture *fx, uint32_t scale)
+{
+    FILE *f = create(fx, scale);
+    fx->packed = true;
+    head(f, PAGE);
+    for (uint32_t layer = 0; layer < FX_LAYERS; layer++) {
+        for (uint32_t expert = 0; expert < FX_EXPERTS; expert++) {
+            write_record(f, fx, layer, expert);
+        }
+    }
+    fx->file_bytes = (uint64_t)ftell(f);
+    cr_assert_eq(fclose(f), 0);
+}
+
+void fx_write(fixture *fx, uint32_t scale)
+{
+    FILE *f = create(fx, scale);
+    head(f, HEAD);
     for (uint32_t layer = 0; layer < FX_LAYERS; layer++) {
         for (uint32_t slab = 0; slab < FX_SLABS; slab++) {
             for (uint32_t expert = 0; expert < FX_EXPERTS; expert++) {
@@ -135,7 +213,6 @@ void fx_write(fixture *fx, uint32_t scale)
     }
     fx->file_bytes = (uint64_t)ftell(f);
     cr_assert_eq(fclose(f), 0);
-    fx->files[0] = fx->path;
 }
 
 static void keep_line(void *ctx, mox_log_level level, const char *line)
@@ -151,7 +228,7 @@ mox_store_cfg fx_cfg(fixture *fx)
     mox_store_cfg cfg;
     mox_store_cfg_defaults(&cfg);
     for (uint32_t i = 0; i < FX_LAYERS; i++) {
-        fx->layers[i] = (mox_store_layer){.slot_bytes = fx_expert_bytes(fx, i), .quota = 3};
+        fx->layers[i] = (mox_store_layer){.slot_bytes = fx_slot_bytes(fx, i), .quota = 3};
     }
     fx->log = (mox_log){.fn = keep_line, .ctx = fx, .level = MOX_LOG_INFO};
     cfg.n_layers = FX_LAYERS;
@@ -163,6 +240,10 @@ mox_store_cfg fx_cfg(fixture *fx)
     cfg.n_files = 1;
     cfg.layout = (mox_layout_ops){
         .ctx = fx, .n_slabs = FX_SLABS, .row_group = GROUP, .source = fx_source, .repack = repack};
+    if (fx->packed) {
+        cfg.layout.record = fx_record;
+        cfg.layout.repack = NULL;
+    }
     cfg.verify = MOX_VERIFY_ALWAYS;
     cfg.io_depth = 8;
     cfg.io_request_bytes = 8192;
@@ -284,7 +365,7 @@ mox_counters fx_counters(fixture *fx)
         uses += per_layer[l].uses;
         hits += per_layer[l].hits;
         bytes += per_layer[l].hit_bytes + per_layer[l].late_bytes + per_layer[l].miss_bytes;
-        cr_assert_eq(per_layer[l].hit_bytes, per_layer[l].hits * fx_expert_bytes(fx, l));
+        cr_assert_eq(per_layer[l].hit_bytes, per_layer[l].hits * fx_slot_bytes(fx, l));
     }
     cr_assert_eq(uses, u->uses + c.use[MOX_PHASE_PREFILL].uses);
     cr_assert_eq(hits, u->hits + c.use[MOX_PHASE_PREFILL].hits);

@@ -3,7 +3,7 @@
  * Every 8-byte word of a slab is a mix of (layer, expert, slab, row, word), so a slot that holds anything but
  * the expert it claims, or has one row in a wrong place, is found by looking at it. Sizes are awkward on
  * purpose: offsets and row lengths are not aligned, the last row group is short, two layers have another
- * size.
+ * size. The same experts also come as a packed file, in slices whose ends meet neither pages nor parts.
  */
 #ifndef MOX_TESTS_OFFLOAD_FIXTURE_H
 #define MOX_TESTS_OFFLOAD_FIXTURE_H
@@ -11,12 +11,22 @@
 #include "offload/io.h"
 #include "offload/store.h"
 
-enum { FX_LAYERS = 4, FX_EXPERTS = 6, FX_SLABS = 3, FX_TOP_K = 2, FX_LOG = 4096 };
+enum {
+    FX_LAYERS = 4,
+    FX_EXPERTS = 6,
+    FX_SLABS = 3,
+    FX_TOP_K = 2,
+    FX_LOG = 4096,
+    FX_SLICE = 5000,
+    FX_MAX_SLICES = 64,
+};
 
 typedef struct fixture {
     char path[128];
     uint64_t file_bytes;
     uint32_t rows_scale;
+    bool packed;
+    uint64_t sums[FX_LAYERS][FX_EXPERTS][FX_MAX_SLICES]; /* packed */
     mox_store_layer layers[FX_LAYERS];
     const char *files[1];
     mox_arena arena;
@@ -27,6 +37,7 @@ typedef struct fixture {
 
 /* fx_write: the file, under TMPDIR. scale multiplies the rows of each slab. */
 void fx_write(fixture *fx, uint32_t scale);
+void fx_write_packed(fixture *fx, uint32_t scale);
 /* fx_cfg: defaults for this file: quota 3 per layer, 4 transit slots, small requests, verify always. */
 mox_store_cfg fx_cfg(fixture *fx);
 /* fx_open: plan, map, create. */
@@ -37,6 +48,8 @@ void fx_remove(fixture *fx);
 /* Number of wrong words in the slot, 0 when it is that expert to the last byte. */
 size_t fx_wrong_words(uint32_t layer, uint32_t expert, const fixture *fx, const uint8_t *slot);
 size_t fx_expert_bytes(const fixture *fx, uint32_t layer);
+size_t fx_slot_bytes(const fixture *fx, uint32_t layer); /* of a packed file: the record's */
+void fx_record(void *ctx, uint32_t layer, uint32_t expert, mox_record_src *out);
 void fx_source(void *ctx, uint32_t layer, uint32_t expert, uint32_t slab, mox_slab_src *out);
 
 /* One layer step over distinct experts: begin, next, check, release, end. Returns the first error of next;

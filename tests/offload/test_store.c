@@ -29,10 +29,10 @@ static void random_steps(fixture *fx, uint64_t seed, int n, bool predict)
     }
 }
 
-static void run_mode(mox_io_mode mode, uint32_t quota, uint32_t transit, bool predict)
+static void run_written(fixture *written, mox_io_mode mode, uint32_t quota, uint32_t transit, bool predict)
 {
-    fixture fx;
-    fx_write(&fx, 8);
+    fixture fx = *written;
+    fx.files[0] = fx.path;
     mox_store_cfg cfg = fx_cfg(&fx);
     cfg.io = mode;
     cfg.transit_slots = transit;
@@ -53,6 +53,16 @@ static void run_mode(mox_io_mode mode, uint32_t quota, uint32_t transit, bool pr
     fx_remove(&fx);
 }
 
+/* Over a plain file, and over the same experts packed. */
+static void run_mode(mox_io_mode mode, uint32_t quota, uint32_t transit, bool predict)
+{
+    fixture fx;
+    fx_write(&fx, 8);
+    run_written(&fx, mode, quota, transit, predict);
+    fx_write_packed(&fx, 8);
+    run_written(&fx, mode, quota, transit, predict);
+}
+
 Test(store, serves_right_bytes_with_io_uring)
 {
     run_mode(MOX_IO_AUTO, 3, 4, false);
@@ -70,6 +80,69 @@ Test(store, serves_right_bytes_with_predictions)
     run_mode(MOX_IO_AUTO, 2, 4, true);
     run_mode(MOX_IO_PREAD, 2, 4, true);
     run_mode(MOX_IO_PREAD, 0, 2, true);
+}
+
+/* Sampling looks at one slice in 64, whatever the order of loads; off at none. */
+Test(store, records_are_compared_as_asked)
+{
+    static const mox_verify verify[] = {MOX_VERIFY_ALWAYS, MOX_VERIFY_SAMPLE, MOX_VERIFY_OFF};
+    for (int i = 0; i < 3; i++) {
+        fixture fx;
+        fx_write_packed(&fx, 8);
+        mox_store_cfg cfg = fx_cfg(&fx);
+        cfg.verify = verify[i];
+        cr_assert_eq(fx_open(&fx, &cfg), MOX_OK, "%s", mox_err_last()->msg);
+        uint64_t slices = 0, bytes = 0;
+        for (uint32_t n = 0; n < FX_LAYERS * FX_EXPERTS; n++) {
+            uint32_t layer = n % FX_LAYERS, expert = n / FX_LAYERS;
+            mox_record_src r;
+            size_t wrong = 0;
+            fx_record(&fx, layer, expert, &r);
+            slices += r.n_slices;
+            bytes += r.bytes;
+            cr_assert_eq(fx_step(&fx, layer, &expert, 1, &wrong), MOX_OK);
+            cr_assert_eq(wrong, 0);
+        }
+        uint64_t want = i == 0 ? slices : i == 1 ? (slices + 63) / 64 : 0;
+        mox_counters c = fx_counters(&fx);
+        cr_assert_eq(c.io.verified, want);
+        cr_assert_eq(c.io.read_bytes, bytes, "records and nothing else");
+        fx_close(&fx);
+        fx_remove(&fx);
+    }
+}
+
+/* What does not fit into slots or bitmaps is refused before a byte is read. */
+static void oversized(void *ctx, uint32_t layer, uint32_t expert, mox_record_src *out)
+{
+    fx_record(ctx, layer, expert, out);
+    out->bytes += 4096;
+}
+
+static void no_slices(void *ctx, uint32_t layer, uint32_t expert, mox_record_src *out)
+{
+    fx_record(ctx, layer, expert, out);
+    out->n_slices = 0;
+}
+
+static void askew(void *ctx, uint32_t layer, uint32_t expert, mox_record_src *out)
+{
+    fx_record(ctx, layer, expert, out);
+    out->off += 512;
+}
+
+Test(store, records_that_do_not_fit_are_refused)
+{
+    void (*const bad[])(void *, uint32_t, uint32_t, mox_record_src *) = {oversized, no_slices, askew};
+    for (int i = 0; i < 3; i++) {
+        fixture fx;
+        fx_write_packed(&fx, 1);
+        mox_store_cfg cfg = fx_cfg(&fx);
+        cfg.layout.record = bad[i];
+        cr_assert_eq(fx_open(&fx, &cfg), MOX_E_ARG);
+        fx_close(&fx);
+        fx_remove(&fx);
+    }
 }
 
 Test(store, everything_kept_reads_nothing_after_the_fill)
