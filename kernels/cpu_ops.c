@@ -27,7 +27,7 @@ static const cpu_ops *of(const mox_ops *o)
     X(kv_append, mox_kv_append_cpu(of(o)->pool, of(o)->vec, a))                                              \
     X(attention, mox_attention_cpu(of(o)->pool, of(o)->vec, a))                                              \
     X(router, mox_router_cpu(of(o)->pool, of(o)->vec, a))                                                    \
-    X(expert, mox_expert_cpu(of(o)->pool, of(o)->isa, a))                                                    \
+    X(experts, mox_experts_cpu(of(o)->pool, of(o)->isa, a))                                                  \
     X(swiglu, mox_swiglu_cpu(of(o)->pool, of(o)->vec, a))                                                    \
     X(merge, mox_merge_cpu(of(o)->pool, of(o)->vec, a))                                                      \
     X(add, mox_add_cpu(of(o)->pool, a))

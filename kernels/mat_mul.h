@@ -12,9 +12,9 @@
  * the weights are dequantised: --act f32). Errors MOX_E_ARG: kinds do not match. */
 MOX_NODISCARD mox_err mox_mat_mul_cpu(mox_pool *pool, mox_isa isa, const mox_mat_mul_args *a);
 
-/* mox_expert_cpu: gate, up, silu, rounding of h, down, for n gathered rows. Any n: rows are taken in tiles of
- * MOX_EXPERT_ROWS so that the scratch stays small. Errors MOX_E_NUMERIC: h is not finite. */
-MOX_NODISCARD mox_err mox_expert_cpu(mox_pool *pool, mox_isa isa, const mox_expert_args *a);
+/* mox_experts_cpu: gate, up, silu, rounding of h, down, for the rows of several experts; merge. Errors
+ * MOX_E_NUMERIC: h is not finite. */
+MOX_NODISCARD mox_err mox_experts_cpu(mox_pool *pool, mox_isa isa, const mox_experts_args *a);
 
 /* mox_embed_cpu: rows of W as floats. Ids are below W's rows (the caller has checked the tokens). */
 MOX_NODISCARD mox_err mox_embed_cpu(mox_pool *pool, mox_isa isa, const mox_embed_args *a);

@@ -111,16 +111,25 @@ typedef struct mox_router_args { /* softmax over all experts, top k by (probabil
     float *weights; /* [n][k] */
 } mox_router_args;
 
-typedef struct mox_expert_args { /* e[out_row[j]] = down(silu(gate x[tok[j]]) * (up x[tok[j]])), j < n */
-    const mox_mat *mats;         /* [MOX_SLABS], views of one slot */
+typedef struct mox_merge_args mox_merge_args;
+
+typedef struct mox_expert_use { /* one expert of a call */
+    mox_mat mats[MOX_SLABS];    /* views of its slot */
+    uint32_t first, n;          /* its rows: tok[first .. first + n) */
+} mox_expert_use;
+
+typedef struct mox_experts_args { /* e[out_row[j]] = down(silu(gate x[tok[j]]) * (up x[tok[j]])) */
+    const mox_expert_use *use;    /* [n_uses], n_uses >= 1, experts of one layer */
+    uint32_t n_uses;
     const mox_acts *x;           /* [MOX_ACT_KINDS]; the kinds of gate and up are present */
-    const uint32_t *tok;         /* [n] rows of x */
-    const uint32_t *out_row;     /* [n] rows of e */
-    uint32_t n;
-    float *e;      /* [..][d_model] */
-    bool act_f32;  /* audit: float activations whatever the type */
-    void *scratch; /* mox_expert_scratch_bytes(l, n) */
-} mox_expert_args;
+    const uint32_t *tok;         /* rows of x */
+    const uint32_t *out_row;     /* rows of e, in the same order */
+    float *e;                    /* [..][d_model] */
+    const mox_merge_args *merge; /* a layer's last experts: merge then; NULL: others will come */
+    bool act_f32;                /* audit: float activations whatever the type */
+    void *scratch;               /* mox_experts_scratch_bytes or more */
+    size_t scratch_bytes;
+} mox_experts_args;
 
 typedef struct mox_swiglu_args { /* h = silu(gate) * up, both [n][d_ff]; may be in place on gate */
     const float *gate, *up;
@@ -128,13 +137,13 @@ typedef struct mox_swiglu_args { /* h = silu(gate) * up, both [n][d_ff]; may be 
     uint32_t n, d_ff;
 } mox_swiglu_args;
 
-typedef struct mox_merge_args { /* y = x + sum over ranks, y0 = +0; y = fma(w_r, e_r, y) */
-    const float *e;             /* [n][k][d] */
-    const float *weights;       /* [n][k] */
-    const float *residual;      /* [n][d] */
-    float *y;                   /* [n][d], may be residual */
+struct mox_merge_args {    /* y = x + sum over ranks, y0 = +0; y = fma(w_r, e_r, y) */
+    const float *e;        /* [n][k][d] */
+    const float *weights;  /* [n][k] */
+    const float *residual; /* [n][d] */
+    float *y;              /* [n][d], may be residual */
     uint32_t n, k, d;
-} mox_merge_args;
+};
 
 typedef struct mox_add_args { /* y = a + b */
     const float *a, *b;
@@ -153,7 +162,7 @@ struct mox_ops {
     mox_err (*kv_append)(mox_ops *o, mox_stream *s, const mox_kv_append_args *a);
     mox_err (*attention)(mox_ops *o, mox_stream *s, const mox_attention_args *a);
     mox_err (*router)(mox_ops *o, mox_stream *s, const mox_router_args *a);
-    mox_err (*expert)(mox_ops *o, mox_stream *s, const mox_expert_args *a);
+    mox_err (*experts)(mox_ops *o, mox_stream *s, const mox_experts_args *a);
     mox_err (*swiglu)(mox_ops *o, mox_stream *s, const mox_swiglu_args *a);
     mox_err (*merge)(mox_ops *o, mox_stream *s, const mox_merge_args *a);
     mox_err (*add)(mox_ops *o, mox_stream *s, const mox_add_args *a);
@@ -162,7 +171,9 @@ struct mox_ops {
 
 /* Bytes an operation needs beside its arguments; the plan reserves them. n_workers: mox_pool_workers. */
 size_t mox_attention_scratch_bytes(uint32_t n_ctx, uint32_t head_dim, uint32_t n_workers);
-size_t mox_expert_scratch_bytes(const mox_expert_layout *l, uint32_t n, bool act_f32);
+/* of calls with at most n_uses experts and n_rows rows of all of them */
+size_t mox_experts_scratch_bytes(const mox_expert_layout *l, uint32_t n_uses, uint32_t n_rows,
+                                 uint32_t n_workers);
 
 /* Instruction sets of the CPU table, from cpuid and xgetbv. */
 typedef enum mox_isa {

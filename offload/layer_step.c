@@ -1,7 +1,7 @@
 /* Layer steps: what a step needs is protected, leased, given back and considered for keeping.
  *
  * The step thread calls everything here. Per layer step: begin (residents are protected before any miss may
- * look for room, so a step never evicts what it needs itself), next (a resident, else whatever has arrived),
+ * look for room, so a step never evicts what it needs itself), next (residents, else whatever has arrived),
  * release (may start the next wave), end (admission). Waiting is one condition variable that the I/O thread
  * signals when a load ends or a slot becomes free.
  */
@@ -190,24 +190,23 @@ static progress look(const mox_store *st)
     return STUCK;
 }
 
-mox_err mox_store_next(mox_store *st, mox_lease *out, bool *done)
+mox_err mox_store_next(mox_store *st, mox_lease *out, uint32_t max, uint32_t *n)
 {
     mox_err err = MOX_OK;
     uint64_t since = 0;
     pthread_mutex_lock(&st->lock);
-    *done = false;
+    *n = 0;
     for (;;) {
         err = try_fail(st);
         if (err != MOX_OK) {
             break;
         }
         start_queued(st);
-        if (try_lease(st, out)) {
-            break;
+        while (*n < max && try_lease(st, &out[*n])) {
+            (*n)++;
         }
         progress p = look(st);
-        if (p == ALL_LEASED) {
-            *done = true;
+        if (*n > 0 || p == ALL_LEASED) {
             break;
         }
         if (p == STUCK) {

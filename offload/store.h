@@ -120,14 +120,15 @@ typedef struct mox_lease {
     uint32_t slot_idx, generation; /* checked at release */
 } mox_lease;
 
-/* A layer step: begin, then next/release until next says done, then end. `needs` are distinct. begin counts
- * hits, protects the whole set from eviction, and queues reads of what is missing (demand before prefetch).
- * next blocks until an expert is READY and pins it: residents first, then in order of arrival; with fewer
- * transit slots than misses it is the release that lets the next wave start. end applies admission. Errors of
- * next: the read's error (MOX_E_IO, MOX_E_CHANGED, MOX_E_CORRUPT) naming layer, expert, file and offset; the
- * step is then over (end must still be called). */
+/* A layer step: begin, then next/release until all needs were leased, then end. `needs` are distinct. begin
+ * counts hits, protects the whole set from eviction, and queues reads of what is missing (demand before
+ * prefetch). next blocks until an expert is READY, then leases up to max of those that are: residents first,
+ * then in order of arrival; *n is 0 when all needs have been leased. With fewer transit slots than misses it is
+ * the release that lets the next wave start. end applies admission. Errors of next: the read's error
+ * (MOX_E_IO, MOX_E_CHANGED, MOX_E_CORRUPT) naming layer, expert, file and offset; the step is then over (end
+ * must still be called). */
 void mox_store_begin(mox_store *store, uint32_t layer, mox_phase phase, const mox_need *needs, uint32_t n);
-MOX_NODISCARD mox_err mox_store_next(mox_store *store, mox_lease *out, bool *done);
+MOX_NODISCARD mox_err mox_store_next(mox_store *store, mox_lease *out, uint32_t max, uint32_t *n);
 void mox_store_release(mox_store *store, const mox_lease *lease);
 void mox_store_end(mox_store *store);
 

@@ -81,23 +81,30 @@ bool bench_expert(const bench_setup *s, mox_type type, mox_isa isa, mox_pool *po
     for (uint32_t i = 0; i < n; i++) {
         rows[i] = i;
     }
-    void *scratch = aligned_alloc(64, mox_expert_scratch_bytes(&l, n, false));
+    size_t scratch_bytes = mox_experts_scratch_bytes(&l, 1, n, mox_pool_workers(pool));
+    void *scratch = aligned_alloc(64, scratch_bytes);
     float *e = aligned_alloc(64, (size_t)n * EXPERT_D * sizeof *e),
           *want = malloc((size_t)n * EXPERT_D * sizeof *e);
     bool ok = true;
     uint64_t best = UINT64_MAX, start = mox_now_ns();
     for (uint32_t i = 0; ok && (i < n_slots || mox_now_ns() - start < s->min_ns); i++) {
-        mox_mat view[MOX_SLABS];
-        mox_expert_views(&l, s->buffer + i % n_slots * l.slot_bytes, view);
-        mox_expert_args a = {
-            .mats = view, .x = x, .tok = rows, .out_row = rows, .n = n, .e = e, .scratch = scratch};
+        mox_expert_use use = {.n = n};
+        mox_expert_views(&l, s->buffer + i % n_slots * l.slot_bytes, use.mats);
+        mox_experts_args a = {.use = &use,
+                              .n_uses = 1,
+                              .x = x,
+                              .tok = rows,
+                              .out_row = rows,
+                              .e = e,
+                              .scratch = scratch,
+                              .scratch_bytes = scratch_bytes};
         uint64_t t0 = mox_now_ns();
-        ok = mox_expert_cpu(pool, isa, &a) == MOX_OK;
+        ok = mox_experts_cpu(pool, isa, &a) == MOX_OK;
         uint64_t t = mox_now_ns() - t0;
         best = t < best ? t : best;
         if (i == 0) {
             a.e = want;
-            ok = ok && mox_expert_cpu(pool, MOX_ISA_SCALAR, &a) == MOX_OK;
+            ok = ok && mox_experts_cpu(pool, MOX_ISA_SCALAR, &a) == MOX_OK;
         }
     }
     double weights = 3.0 * EXPERT_D * EXPERT_FF, ns = (double)best;

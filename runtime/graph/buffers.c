@@ -90,11 +90,11 @@ static void take_moe(mox_graph *g, mox_arena *a)
 {
     const mox_hparams *h = &g->m->h;
     mox_moe_buffers *b = &g->moe;
-    uint32_t n = g->dims.n_batch, chunk = n < MOX_CHUNK_ROWS ? n : MOX_CHUNK_ROWS;
-    size_t scratch = 0;
+    uint32_t n = g->dims.n_batch, most = n * h->top_k < h->n_experts ? n * h->top_k : h->n_experts;
+    b->scratch_bytes = 0;
     for (uint32_t l = 0; l < g->m->n_moe_layers; l++) {
-        size_t bytes = mox_expert_scratch_bytes(&g->m->layouts[l], chunk, g->dims.act_f32);
-        scratch = bytes > scratch ? bytes : scratch;
+        size_t bytes = mox_experts_scratch_bytes(&g->m->layouts[l], most, n * h->top_k, g->dims.n_threads);
+        b->scratch_bytes = bytes > b->scratch_bytes ? bytes : b->scratch_bytes;
     }
     b->ids = take_u32(a, (size_t)n * h->top_k);
     b->weights = take_f32(a, n, h->top_k);
@@ -102,8 +102,10 @@ static void take_moe(mox_graph *g, mox_arena *a)
     b->tok = take_u32(a, (size_t)n * h->top_k);
     b->out_row = take_u32(a, (size_t)n * h->top_k);
     b->needs = mox_arena_take(a, h->n_experts * sizeof *b->needs, ALIGN);
+    b->leases = mox_arena_take(a, h->n_experts * sizeof *b->leases, ALIGN);
+    b->uses = mox_arena_take(a, h->n_experts * sizeof *b->uses, ALIGN);
     b->e = take_f32(a, (size_t)n * h->top_k, h->d_model);
-    b->scratch = mox_arena_take(a, scratch, ALIGN);
+    b->scratch = mox_arena_take(a, b->scratch_bytes, ALIGN);
     b->ahead_h = take_f32(a, MOX_AHEAD_ROWS, h->d_model);
     b->ahead_ids = take_u32(a, MOX_AHEAD_ROWS * (h->top_k + 1));
     b->ahead_weights = take_f32(a, MOX_AHEAD_ROWS, h->top_k + 1);

@@ -21,7 +21,7 @@
 
 enum {
     MOX_LOGITS_ROWS = 32, /* rows of logits made at a time where the caller has no room for all */
-    MOX_CHUNK_ROWS = 128, /* rows given to one expert or FFN call: bounds the scratch of wide models */
+    MOX_CHUNK_ROWS = 128, /* rows given to one FFN call: bounds the scratch of wide models */
     MOX_AHEAD_ROWS = 16,  /* look-ahead works for steps of at most so many rows */
 };
 
@@ -55,8 +55,11 @@ typedef struct mox_moe_buffers { /* valid within one MoE op */
     uint32_t *start;             /* [n_experts + 1] into tok and out_row */
     uint32_t *tok, *out_row;     /* [n * k], grouped by expert */
     mox_need *needs;             /* [n_experts] */
+    mox_lease *leases;           /* [n_experts] */
+    mox_expert_use *uses;        /* [n_experts] of the leases */
     float *e;                    /* [n][k][d] */
     void *scratch;
+    size_t scratch_bytes;
     float *ahead_h;         /* [MOX_AHEAD_ROWS][d] */
     uint32_t *ahead_ids;    /* [MOX_AHEAD_ROWS][k + 1] */
     float *ahead_weights;   /* the same */

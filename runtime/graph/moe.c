@@ -2,7 +2,7 @@
  *
  * Every expert's output goes to its own place e[row][rank], and only the merge adds them, in rank order: the
  * order in which experts arrive from RAM or the file cannot show in the result. The store decides how many
- * experts are in flight; this file takes what is ready and gives it back.
+ * experts are in flight; this file takes all that are ready, computes them in one call and gives them back.
  */
 #include "runtime/core/clock.h"
 #include "runtime/graph/graph.h"
@@ -72,41 +72,51 @@ static mox_err quantise_input(mox_graph *g, const mox_layer_op *op)
     return MOX_OK;
 }
 
-static mox_err compute_expert(mox_graph *g, const mox_layer_op *op, const mox_lease *lease)
+/* The experts of these leases, and the merge if they are the layer's last. */
+static mox_err compute_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_leases, bool last)
 {
     mox_moe_buffers *b = &g->moe;
-    mox_mat mats[MOX_SLABS];
-    mox_expert_views(&g->m->layouts[op->moe.moe_layer], lease->slot, mats);
-    uint32_t end = b->start[lease->expert + 1];
-    for (uint32_t at = b->start[lease->expert]; at < end; at += MOX_CHUNK_ROWS) {
-        mox_expert_args a = {.mats = mats,
-                             .x = g->h_acts.kind,
-                             .tok = b->tok + at,
-                             .out_row = b->out_row + at,
-                             .n = end - at < MOX_CHUNK_ROWS ? end - at : MOX_CHUNK_ROWS,
-                             .e = b->e,
-                             .act_f32 = g->dims.act_f32,
-                             .scratch = b->scratch};
-        MOX_TRY_OP(op->layer, "expert", g->ops->expert(g->ops, g->stream, &a));
+    for (uint32_t i = 0; i < n_leases; i++) {
+        uint32_t first = b->start[b->leases[i].expert], end = b->start[b->leases[i].expert + 1];
+        b->uses[i].first = first;
+        b->uses[i].n = end - first;
+        mox_expert_views(&g->m->layouts[op->moe.moe_layer], b->leases[i].slot, b->uses[i].mats);
     }
-    return MOX_OK;
+    mox_merge_args merge = {.e = b->e,
+                            .weights = b->weights,
+                            .residual = g->x,
+                            .y = g->x,
+                            .n = g->n,
+                            .k = g->m->h.top_k,
+                            .d = g->m->h.d_model};
+    mox_experts_args a = {.use = b->uses,
+                          .n_uses = n_leases,
+                          .x = g->h_acts.kind,
+                          .tok = b->tok,
+                          .out_row = b->out_row,
+                          .e = b->e,
+                          .merge = last ? &merge : NULL,
+                          .act_f32 = g->dims.act_f32,
+                          .scratch = b->scratch,
+                          .scratch_bytes = b->scratch_bytes};
+    return mox_graph_named(g->ops->experts(g->ops, g->stream, &a), op->layer, "experts");
 }
 
-static mox_err run_experts(mox_graph *g, const mox_layer_op *op)
+/* Whatever is ready goes in one call; what is missing is computed as it arrives. */
+static mox_err run_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_needs)
 {
-    for (;;) {
-        mox_lease lease;
-        bool done = false;
+    for (uint32_t done = 0, n = 0; done < n_needs; done += n) {
         uint64_t begin = mox_now_ns();
-        mox_err err = mox_store_next(g->store, &lease, &done);
+        mox_err err = mox_store_next(g->store, g->moe.leases, n_needs, &n);
         g->wait_ns += mox_now_ns() - begin;
-        if (err != MOX_OK || done) {
-            return err;
+        MOX_TRY(err);
+        err = compute_experts(g, op, n, done + n == n_needs);
+        for (uint32_t i = 0; i < n; i++) {
+            mox_store_release(g->store, &g->moe.leases[i]);
         }
-        err = compute_expert(g, op, &lease);
-        mox_store_release(g->store, &lease);
         MOX_TRY(err);
     }
+    return MOX_OK;
 }
 
 static const mox_layer_op *next_moe(const mox_graph *g, const mox_layer_op *op)
@@ -211,21 +221,13 @@ mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op)
     guess(g, next);
     mox_err err = quantise_input(g, op);
     if (err == MOX_OK) {
-        err = run_experts(g, op);
+        err = run_experts(g, op, n_needs);
     }
     if (err == MOX_OK) {
         record(g, op);
     }
     mox_store_end(g->store);
     MOX_TRY(err);
-    mox_merge_args merge = {.e = g->moe.e,
-                            .weights = g->moe.weights,
-                            .residual = g->x,
-                            .y = g->x,
-                            .n = g->n,
-                            .k = g->m->h.top_k,
-                            .d = g->m->h.d_model};
-    MOX_TRY_OP(op->layer, "merge", g->ops->merge(g->ops, g->stream, &merge));
     guess(g, next); /* again, knowing more: it finds a fifth of the misses that the first guess did not */
     return MOX_OK;
 }

@@ -275,8 +275,8 @@ static void check_expert(const expert_case *c, bool act_f32, uint64_t seed)
         }
         mox_expert_repack(&l, b, 0, rows, slab[b], slot);
     }
-    mox_mat view[MOX_SLABS];
-    mox_expert_views(&l, slot, view);
+    mox_expert_use use = {.n = c->n};
+    mox_expert_views(&l, slot, use.mats);
     uint32_t n_in = c->n + 3, tok[128], out_row[128];
     for (uint32_t i = 0; i < c->n; i++) {
         tok[i] = (i * 5 + 2) % n_in;
@@ -287,21 +287,23 @@ static void check_expert(const expert_case *c, bool act_f32, uint64_t seed)
     mox_pool *one = fx_pool(1);
     float *want = by_operations(one, c, slab, x, tok, act_f32);
     mox_pool_destroy(&one);
-    void *scratch = aligned_alloc(64, mox_expert_scratch_bytes(&l, c->n, act_f32));
+    size_t scratch_bytes = mox_experts_scratch_bytes(&l, 1, c->n, 3);
+    void *scratch = aligned_alloc(64, scratch_bytes);
     float *e = malloc((size_t)c->n * c->d_model * sizeof *e);
     for (mox_isa isa = MOX_ISA_SCALAR; isa < MOX_ISA_COUNT; isa++) {
         for (uint32_t threads = 1; mox_isa_present(isa) && threads <= 3; threads++) {
             mox_pool *pool = fx_pool(threads);
-            mox_expert_args a = {.mats = view,
-                                 .x = x,
-                                 .tok = tok,
-                                 .out_row = out_row,
-                                 .n = c->n,
-                                 .e = e,
-                                 .act_f32 = act_f32,
-                                 .scratch = scratch};
+            mox_experts_args a = {.use = &use,
+                                  .n_uses = 1,
+                                  .x = x,
+                                  .tok = tok,
+                                  .out_row = out_row,
+                                  .e = e,
+                                  .act_f32 = act_f32,
+                                  .scratch = scratch,
+                                  .scratch_bytes = scratch_bytes};
             memset(e, 0, (size_t)c->n * c->d_model * sizeof *e);
-            cr_assert_eq(mox_expert_cpu(pool, isa, &a), MOX_OK);
+            cr_assert_eq(mox_experts_cpu(pool, isa, &a), MOX_OK);
             for (uint32_t i = 0; i < c->n; i++) {
                 cr_assert(
                     fx_same(e + (size_t)out_row[i] * c->d_model, want + (size_t)i * c->d_model, c->d_model),

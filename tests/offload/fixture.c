@@ -290,9 +290,9 @@ mox_err fx_step(fixture *fx, uint32_t layer, const uint32_t *experts, uint32_t n
     mox_err err;
     for (;;) {
         mox_lease lease;
-        bool done;
-        err = mox_store_next(fx->store, &lease, &done);
-        if (err != MOX_OK || done) {
+        uint32_t n_leases;
+        err = mox_store_next(fx->store, &lease, 1, &n_leases);
+        if (err != MOX_OK || n_leases == 0) {
             break;
         }
         cr_assert_eq(seen >> lease.expert & 1, 0, "expert %u was leased twice", lease.expert);

@@ -157,13 +157,13 @@ Test(lookahead, a_demand_joins_the_read_that_is_under_way)
     cr_assert_eq(mox_store_served(fx.store, 3), MOX_SERVED_LATE);
     the_gate.held = false;
     mox_lease lease;
-    bool done;
-    cr_assert_eq(mox_store_next(fx.store, &lease, &done), MOX_OK);
-    cr_assert(!done);
+    uint32_t n;
+    cr_assert_eq(mox_store_next(fx.store, &lease, 1, &n), MOX_OK);
+    cr_assert_eq(n, 1);
     cr_assert_eq(fx_wrong_words(0, 3, &fx, lease.slot), 0);
     mox_store_release(fx.store, &lease);
-    cr_assert_eq(mox_store_next(fx.store, &lease, &done), MOX_OK);
-    cr_assert(done);
+    cr_assert_eq(mox_store_next(fx.store, &lease, 1, &n), MOX_OK);
+    cr_assert_eq(n, 0);
     mox_store_end(fx.store);
     cr_assert_eq(atomic_load(&the_gate.n), parts_of(&fx, 0), "the expert was read more than once");
     mox_counters c = fx_counters(&fx);
@@ -204,14 +204,14 @@ Test(lookahead, demand_goes_before_prefetch)
     mox_store_begin(fx.store, 0, MOX_PHASE_DECODE, &need, 1);
     the_gate.held = false;
     mox_lease lease;
-    bool done;
-    cr_assert_eq(mox_store_next(fx.store, &lease, &done), MOX_OK);
+    uint32_t n;
+    cr_assert_eq(mox_store_next(fx.store, &lease, 1, &n), MOX_OK);
     uint32_t parts = parts_of(&fx, 0);
     for (unsigned i = ahead; i < ahead + parts; i++) {
         cr_assert(belongs(&fx, the_gate.off[i], 0, 4), "read %u is not the demanded expert's", i);
     }
     mox_store_release(fx.store, &lease);
-    cr_assert_eq(mox_store_next(fx.store, &lease, &done), MOX_OK);
+    cr_assert_eq(mox_store_next(fx.store, &lease, 1, &n), MOX_OK);
     mox_store_end(fx.store);
     finish(&fx);
 }
@@ -228,11 +228,11 @@ Test(lookahead, a_refuted_prediction_is_read_no_further)
     mox_store_begin(fx.store, 0, MOX_PHASE_DECODE, &need, 1);
     the_gate.held = false;
     mox_lease lease;
-    bool done;
-    cr_assert_eq(mox_store_next(fx.store, &lease, &done), MOX_OK);
+    uint32_t n;
+    cr_assert_eq(mox_store_next(fx.store, &lease, 1, &n), MOX_OK);
     cr_assert_eq(lease.expert, 5);
     mox_store_release(fx.store, &lease);
-    cr_assert_eq(mox_store_next(fx.store, &lease, &done), MOX_OK);
+    cr_assert_eq(mox_store_next(fx.store, &lease, 1, &n), MOX_OK);
     mox_store_end(fx.store);
     fx_assert_at_rest(&fx);
     cr_assert_eq(atomic_load(&the_gate.n), 2 + parts_of(&fx, 0));

@@ -281,15 +281,45 @@ Test(store, waiting_with_every_slot_leased_is_an_error_not_a_hang)
     mox_need needs[3] = {{0, 1, 1}, {1, 1, 1}, {2, 1, 1}};
     mox_store_begin(fx.store, 0, MOX_PHASE_DECODE, needs, 3);
     mox_lease a, b, c;
-    bool done;
-    cr_assert_eq(mox_store_next(fx.store, &a, &done), MOX_OK);
-    cr_assert_eq(mox_store_next(fx.store, &b, &done), MOX_OK);
-    cr_assert_eq(mox_store_next(fx.store, &c, &done), MOX_E_INTERNAL);
+    uint32_t n;
+    cr_assert_eq(mox_store_next(fx.store, &a, 1, &n), MOX_OK);
+    cr_assert_eq(mox_store_next(fx.store, &b, 1, &n), MOX_OK);
+    cr_assert_eq(mox_store_next(fx.store, &c, 1, &n), MOX_E_INTERNAL);
     mox_store_release(fx.store, &a);
-    cr_assert_eq(mox_store_next(fx.store, &c, &done), MOX_OK, "a slot came back, the wave goes on");
+    cr_assert_eq(mox_store_next(fx.store, &c, 1, &n), MOX_OK, "a slot came back, the wave goes on");
     cr_assert_eq(fx_wrong_words(0, b.expert, &fx, b.slot), 0, "the other lease was left alone");
     cr_assert_eq(fx_wrong_words(0, c.expert, &fx, c.slot), 0);
     mox_store_end(fx.store); /* takes back what was not released */
+    fx_assert_at_rest(&fx);
+    fx_close(&fx);
+    fx_remove(&fx);
+}
+
+Test(store, all_that_are_ready_are_leased_together)
+{
+    fixture fx;
+    fx_write(&fx, 1);
+    mox_store_cfg cfg = fx_cfg(&fx);
+    cr_assert_eq(fx_open(&fx, &cfg), MOX_OK);
+    uint32_t two[] = {1, 4}, served = 0, calls = 0;
+    size_t wrong = 0;
+    cr_assert_eq(fx_step(&fx, 0, two, 2, &wrong), MOX_OK);
+    mox_need needs[3] = {{1, 1, 1}, {3, 1, 1}, {4, 1, 1}};
+    mox_store_begin(fx.store, 0, MOX_PHASE_DECODE, needs, 3);
+    mox_lease l[3];
+    for (uint32_t n = 1; n > 0; calls++) {
+        cr_assert_eq(mox_store_next(fx.store, l, 3, &n), MOX_OK);
+        cr_assert(calls > 0 || n >= 2, "residents do not wait for each other");
+        for (uint32_t i = 0; i < n; i++) {
+            served |= 1u << l[i].expert;
+            wrong += fx_wrong_words(0, l[i].expert, &fx, l[i].slot);
+            mox_store_release(fx.store, &l[i]);
+        }
+    }
+    cr_assert_eq(served, 1u << 1 | 1u << 3 | 1u << 4);
+    cr_assert_leq(calls, 3);
+    cr_assert_eq(wrong, 0);
+    mox_store_end(fx.store);
     fx_assert_at_rest(&fx);
     fx_close(&fx);
     fx_remove(&fx);

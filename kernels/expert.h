@@ -1,0 +1,54 @@
+/* Experts on the CPU, shared by expert.c (what a call consists of), expert_slice.c (few rows, slice by slice),
+ * expert_sum.c (sums of partials, merge) and expert_wide.c (many rows).
+ *
+ * An expert is cut along its intermediate width into slices of 256 neurons, which lie in its slot one after
+ * the other: gate rows, up rows, down columns. A slice is an expert of its own: its h is exactly one block, so it
+ * can be rounded without knowing the rest, and its share of down is exactly the partial of one block. A
+ * worker therefore takes runs of slices, reads them as one stream and meets nobody before the sums. Private to
+ * kernels/.
+ */
+#ifndef MOX_KERNELS_EXPERT_H
+#define MOX_KERNELS_EXPERT_H
+
+#include "kernels/mat_tile.h"
+#include "kernels/vec.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+/* One expert of a call, or a run of its rows. */
+typedef struct mox_expert_item {
+    mox_mat_job gate, up, down; /* few rows: x is set for gate and up */
+    const uint32_t *tok, *out_row;
+    uint32_t n;
+    /* few rows: partial vectors, [n][n_parts]; first one for each span that is a unit of its own, then one for
+     * each slice of the others */
+    float *parts;
+    uint32_t n_parts, whole_spans;
+} mox_expert_item;
+
+typedef struct mox_expert_job {
+    const mox_experts_args *a;
+    const mox_vec *vec;
+    uint32_t d_model, d_ff, n_slices, n_spans;
+    size_t part_floats; /* of one partial vector */
+    mox_expert_item *item;
+    uint32_t n_items;
+    uint32_t
+        whole_units; /* spans that are one unit each, over all items; the slices after them are one each */
+    atomic_bool not_finite;
+} mox_expert_job;
+
+/* Units of the first pass, in the order of the slots' bytes. */
+uint32_t mox_expert_units(const mox_expert_job *j);
+void mox_expert_unit_range(void *job, uint32_t begin, uint32_t end, uint32_t worker);
+
+/* The second pass: sums of the partials, and the merge where the call has one. */
+void mox_expert_sum(mox_pool *pool, mox_expert_job *j);
+
+/* One expert for many rows; its vectors are in e afterwards. */
+MOX_NODISCARD mox_err mox_expert_wide(mox_pool *pool, const mox_expert_job *j, const mox_expert_item *it,
+                                      void *scratch);
+size_t mox_expert_wide_bytes(uint32_t d_ff, uint32_t n_rows);
+
+#endif
