@@ -36,8 +36,7 @@ const mox_command mox_commands[] = {
      .usage = "[MODEL] --text FILE | --tokens FILE",
      .summary = "how well a model predicts a text",
      .examples = "  moxie perplexity mixtral.gguf --text book.txt\n"
-                 "  moxie perplexity q4.gguf --tokens ids.txt --base-model f16.gguf     KL and top-1 "
-                 "agreement\n",
+                 "  moxie perplexity q4.gguf --tokens ids.txt --base-model f16.gguf    against F16\n",
      .run = mox_cmd_perplexity},
     {.name = "bench",
      .bit = MOX_CMD_BENCH,
@@ -46,5 +45,14 @@ const mox_command mox_commands[] = {
      .examples = "  moxie bench mixtral.gguf --ram 12G\n"
                  "  moxie bench mixtral.gguf -p 512,2048 -n 128 -r 5 --json > bench.json\n",
      .run = mox_cmd_bench},
+    {.name = "config",
+     .bit = MOX_CMD_CONFIG,
+     .usage = "show|path [MODEL] [--origin] [options]",
+     .summary = "settings from files and environment",
+     .examples = "  moxie config show --origin                 each value, and where it was set\n"
+                 "  moxie config show mixtral.gguf --ram 12G   as `run` would see it\n"
+                 "  moxie config path                          the files that are looked at\n",
+     .run = mox_cmd_config,
+     .n_words = 1},
     {.name = NULL},
 };

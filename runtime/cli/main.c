@@ -23,14 +23,14 @@ static int dispatch(int argc, char **argv)
     }
     static mox_opts opts;
     if (help) {
-        mox_help_command(cmd);
+        mox_help_command(cmd, true);
         return 0;
     }
     if (mox_opts_parse(cmd, argc - 2, argv + 2, &opts) != MOX_OK) {
         return mox_ui_error();
     }
-    if (opts.help) {
-        mox_help_command(cmd);
+    if (opts.help || opts.help_all) {
+        mox_help_command(cmd, opts.help_all);
         return 0;
     }
     if (cmd->run(&opts) != MOX_OK) {

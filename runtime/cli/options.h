@@ -37,13 +37,31 @@ typedef struct mox_counts {
     uint32_t n;
 } mox_counts;
 
+/* Where a value came from. A higher rank wins; within one rank the later one does. */
+typedef enum mox_origin {
+    MOX_FROM_DEFAULT,
+    MOX_FROM_CONFIG, /* file and line say which; system, user's, --config; [*] before [model] */
+    MOX_FROM_ENV,
+    MOX_FROM_ARGS,
+} mox_origin;
+
+typedef struct mox_setting {
+    const char *value; /* as it was written; NULL: not set */
+    const char *file;
+    uint32_t line;
+    mox_origin origin;
+    uint32_t rank;
+} mox_setting;
+
+enum { MOX_MAX_OPTIONS = 128 };
+
 typedef struct mox_opts {
     mox_cfg cfg; /* what the library gets; complete after mox_opts_parse */
     mox_budget ram, ram_experts;
-    bool ram_set, ram_experts_set;
     const char *model;    /* positional or --model; NULL: the built-in demo model */
     const char *words[2]; /* positional, before the model: "show" of `config show`; NULL: not given */
-    bool help, json, special, no_bos, all_logits;
+    const char *config;   /* --config */
+    bool help, help_all, json, special, no_bos, all_logits;
     const char *prompt;
     uint32_t max_new;
     mox_sampling sampling;
@@ -52,6 +70,8 @@ typedef struct mox_opts {
     mox_counts bench_prefill, bench_decode, bench_depth;
     bool random_answers;
     uint32_t reps;
+    bool origin;
+    mox_setting set[MOX_MAX_OPTIONS]; /* by index in mox_options */
 } mox_opts;
 
 typedef enum mox_opt_kind {
@@ -87,6 +107,8 @@ typedef struct mox_option {
     const mox_choice *choices;
     unsigned commands;
     bool hidden; /* accepted, left out of --help */
+    bool common; /* in --help; the others are in --help-all */
+    bool once;   /* belongs to one call: no environment variable and no configuration key */
 } mox_option;
 
 typedef struct mox_command {
@@ -105,14 +127,28 @@ typedef struct mox_command {
 extern const mox_option mox_options[]; /* ends with name == NULL */
 extern const mox_command mox_commands[];
 
-/* mox_opts_parse: argv after the command. Errors MOX_E_OPTION, MOX_E_CONFLICT (usage errors, exit 2). */
+/* mox_opts_parse: argv after the command, over the environment, over the configuration files, over the
+ * defaults. Errors MOX_E_OPTION, MOX_E_CONFLICT, MOX_E_CONFIG (usage errors, exit 2). */
 MOX_NODISCARD mox_err mox_opts_parse(const mox_command *cmd, int argc, char **argv, mox_opts *o);
 /* mox_command_find: NULL and an error record with the nearest name when unknown. */
 const mox_command *mox_command_find(const char *name);
+/* mox_option_of: whether a command takes an option; `config` takes all that can be configured. */
+bool mox_option_of(const mox_option *opt, const mox_command *cmd);
+/* mox_option_key: the option that a configuration key names, NULL if none; near->typed is filled in. */
+const mox_option *mox_option_key(const char *key, const char **nearest);
+/* mox_option_env: "MOXIE_RAM_EXPERTS"; returns out. */
+const char *mox_option_env(const mox_option *opt, char out[64]);
+
+/* mox_option_store: parse a value into o's field. */
+MOX_NODISCARD mox_err mox_option_store(const mox_option *opt, const char *s, mox_opts *o);
+/* mox_option_set: the same, unless a value of higher rank stands there (s is then only checked), and its
+ * origin is remembered. s and from->file are kept. */
+MOX_NODISCARD mox_err mox_option_set(const mox_option *opt, const char *s, const mox_setting *from,
+                                     mox_opts *o);
 
 /* Help is a result, so it goes to stdout. */
 void mox_help_program(void);
-void mox_help_command(const mox_command *cmd);
+void mox_help_command(const mox_command *cmd, bool all); /* all: every option */
 
 /* mox_parse_size: "512M", "12G", "1.5GiB"; a bare number is refused. what: the option's name for the message.
  */

@@ -21,6 +21,7 @@
     X(CONFLICT, 2003, 2, "options that exclude each other")                                                  \
     X(CONTEXT_FULL, 2004, 1, "the context is full")                                                          \
     X(TOKEN, 2005, 2, "a token id outside the vocabulary")                                                   \
+    X(CONFIG, 2006, 2, "a wrong setting in a configuration file or the environment")                         \
     X(FORMAT, 3001, 3, "not a model file that moxie can read")                                               \
     X(TRUNCATED, 3002, 3, "the model file is shorter than its header says")                                  \
     X(NOT_GGUF, 3003, 3, "the file is not GGUF")                                                             \

@@ -3,6 +3,11 @@
 set -u
 MOXIE=$1 JSONQ=$2 DATA=$3 WORK=$4
 mkdir -p "$WORK" && cd "$WORK" || exit 1
+# no settings of whoever runs the tests
+for name in $(env | sed -n 's/^\(MOXIE_[A-Z_]*\)=.*/\1/p'); do
+    [ "$name" = MOXIE_DEMO_MODELS ] || unset "$name"
+done
+export XDG_CONFIG_HOME=$WORK/xdg
 OUT=$WORK/out ERR=$WORK/err
 checks=0 failures=0
 

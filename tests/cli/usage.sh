@@ -5,14 +5,22 @@ DEMO=$DATA/demo/moxie-demo-Q4_K_M.gguf
 run --help
 exits 0
 prints perplexity
-check "program help fits a screen" test "$(wc -l <"$OUT")" -le 40
+fits() { check "$1 fits a screen of 24 x 80" sh -c "[ \$(wc -l <'$OUT') -le 24 ] && ! grep -qE '.{81}' '$OUT'"; }
+fits "program help"
+commands=$(sed -n 's/^  \([a-z]*\)  *[a-z].*/\1/p' "$OUT" | grep -v '^moxie$')
+check "program help lists the commands" test "$(echo "$commands" | wc -w)" -ge 7
 run --version
 exits 0
 prints '^moxie [0-9]'
-for command in run info tokenize logits perplexity bench; do
-    run $command --help
+for command in $commands; do
+    run $command --help-all
     exits 0
-    check "$command help fits a screen" test "$(wc -l <"$OUT")" -le 40
+    n=$(wc -l <"$OUT")
+    run help $command
+    same "help $command is --help-all" "$(wc -l <"$OUT")" "$n"
+    run $command -h
+    exits 0
+    fits "$command help"
     check "$command examples come first" sh -c "head -1 '$OUT' | grep -q moxie"
 done
 
