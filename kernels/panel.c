@@ -86,33 +86,40 @@ static void get_words(const uint8_t *src, uint32_t size, uint32_t word, uint32_t
     }
 }
 
+enum { OFFSET = -128 };
+
 static void put_k(uint8_t *dst, uint32_t size, const mox_act_k *a)
 {
     int16_t sum32[8];
-    int32_t sum = 0;
+    int32_t sum = 0, start32[8], start16[16];
     for (int j = 0; j < 8; j++) {
         sum32[j] = (int16_t)(a->sum[2 * j] + a->sum[2 * j + 1]); /* at most 32 x 127 */
         sum += sum32[j];
+        start32[j] = OFFSET * sum32[j];
+        start16[2 * j] = OFFSET * a->sum[2 * j];
+        start16[2 * j + 1] = OFFSET * a->sum[2 * j + 1];
     }
     put_words(dst, size, 0, MOX_PANEL_CODES, a->q);
-    put_words(dst, size, MOX_PANEL_K_SUM16, 8, a->sum);
-    put_words(dst, size, MOX_PANEL_K_SUM32, 4, sum32);
-    put_words(dst, size, MOX_PANEL_K_SUM, 1, &sum);
     put_words(dst, size, MOX_PANEL_K_SCALE, 1, &a->d);
+    put_words(dst, size, MOX_PANEL_K_SUM, 1, &sum);
+    put_words(dst, size, MOX_PANEL_K_SUM32, 4, sum32);
+    put_words(dst, size, MOX_PANEL_K_START32, 8, start32);
+    put_words(dst, size, MOX_PANEL_K_SUM16, 8, a->sum);
+    put_words(dst, size, MOX_PANEL_K_START16, 16, start16);
 }
 
 static void put_b(uint8_t *dst, uint32_t size, const mox_act_b *a)
 {
-    int32_t sum[8];
+    int32_t start[8];
     float fsum[8];
     for (int j = 0; j < 8; j++) {
-        sum[j] = a->sum[j];
+        start[j] = OFFSET * a->sum[j];
         fsum[j] = (float)a->sum[j];
     }
     put_words(dst, size, 0, MOX_PANEL_CODES, a->q);
-    put_words(dst, size, MOX_PANEL_B_SUM, 8, sum);
-    put_words(dst, size, MOX_PANEL_B_FSUM, 8, fsum);
     put_words(dst, size, MOX_PANEL_B_SCALE, 8, a->d);
+    put_words(dst, size, MOX_PANEL_B_START, 8, start);
+    put_words(dst, size, MOX_PANEL_B_FSUM, 8, fsum);
 }
 
 void mox_panel_put(const mox_panel *p, uint32_t row, uint32_t block, const void *act)
@@ -150,7 +157,7 @@ typedef union act_block {
 
 static void take_lane(mox_act_kind kind, const uint8_t *src, uint32_t size, uint32_t cols, act_block *out)
 {
-    int32_t sum[8];
+    int32_t start[8];
     switch (kind) {
     case MOX_ACT_K:
         get_words(src, size, 0, MOX_PANEL_CODES, out->k.q);
@@ -159,10 +166,10 @@ static void take_lane(mox_act_kind kind, const uint8_t *src, uint32_t size, uint
         break;
     case MOX_ACT_B32:
         get_words(src, size, 0, MOX_PANEL_CODES, out->b.q);
-        get_words(src, size, MOX_PANEL_B_SUM, 8, sum);
+        get_words(src, size, MOX_PANEL_B_START, 8, start);
         get_words(src, size, MOX_PANEL_B_SCALE, 8, out->b.d);
         for (int j = 0; j < 8; j++) {
-            out->b.sum[j] = (int16_t)sum[j];
+            out->b.sum[j] = (int16_t)(start[j] / OFFSET);
         }
         break;
     default:
@@ -171,25 +178,33 @@ static void take_lane(mox_act_kind kind, const uint8_t *src, uint32_t size, uint
     }
 }
 
-/* Any type: lanes are taken out of the panel and go through the tile, a few at a time. */
+/* One tile of a block, taken out of the panel a few lanes at a time. */
+static void tile_through(const mox_panel_run *r, mox_act_kind kind, uint32_t b, uint32_t t, mox_row_sums *s)
+{
+    uint32_t left = r->cols - b * MOX_BLOCK, cols = left < MOX_BLOCK ? left : MOX_BLOCK, size = r->size[t];
+    const uint8_t *from = r->tile[t] + (size_t)b * size * mox_panel_words(kind) * 4;
+    for (uint32_t i = 0; i < size; i += MOX_TILE_ROWS) {
+        uint32_t n = size - i < MOX_TILE_ROWS ? size - i : MOX_TILE_ROWS;
+        act_block act[MOX_TILE_ROWS];
+        const void *x[MOX_TILE_ROWS];
+        for (uint32_t k = 0; k < n; k++) {
+            take_lane(kind, from + (size_t)(i + k) * 4, size, cols, &act[k]);
+            x[k] = &act[k];
+        }
+        float p[MOX_TILE_ROWS][R];
+        r->through(r->f, r->chunk + b * r->stride, cols, x, n, p);
+        for (uint32_t k = 0; k < n; k++) {
+            mox_row_sums_add(&s[i + k], p[k], r->first + b, left <= MOX_BLOCK);
+        }
+    }
+}
+
+/* Any type. */
 static void run_through_tile(const mox_panel_run *r, mox_act_kind kind, mox_row_sums *s)
 {
     for (uint32_t b = 0; b < r->count; b++) {
-        uint32_t left = r->cols - b * MOX_BLOCK, cols = left < MOX_BLOCK ? left : MOX_BLOCK;
-        const uint8_t *from = r->panel + (size_t)b * r->size * mox_panel_words(kind) * 4;
-        for (uint32_t i = 0; i < r->size; i += MOX_TILE_ROWS) {
-            uint32_t n = r->size - i < MOX_TILE_ROWS ? r->size - i : MOX_TILE_ROWS;
-            act_block act[MOX_TILE_ROWS];
-            const void *x[MOX_TILE_ROWS];
-            for (uint32_t k = 0; k < n; k++) {
-                take_lane(kind, from + (size_t)(i + k) * 4, r->size, cols, &act[k]);
-                x[k] = &act[k];
-            }
-            float p[MOX_TILE_ROWS][R];
-            r->tile(r->f, r->chunk + b * r->stride, cols, x, n, p);
-            for (uint32_t k = 0; k < n; k++) {
-                mox_row_sums_add(&s[i + k], p[k], r->first + b, left <= MOX_BLOCK);
-            }
+        for (uint32_t t = 0; t < r->n_tiles; t++) {
+            tile_through(r, kind, b, t, s + (size_t)t * MOX_PANEL_TILE);
         }
     }
 }
@@ -227,9 +242,8 @@ mox_err mox_panel_job_init(mox_panel_job *j, mox_isa isa, const mox_mat *w, mox_
 
 /* Blocks before a matrix's short slice of columns are evenly spaced; that slice is a run of its own. */
 void mox_panel_blocks_add(const mox_panel_job *j, uint32_t g, uint32_t b0, uint32_t b1, const mox_panel *p,
-                          uint32_t t, mox_row_sums *s)
+                          uint32_t t0, uint32_t n_tiles, mox_row_sums *s)
 {
-    mox_panel_tile tile = mox_panel_tile_at(p, t);
     const mox_mat *w = j->w;
     while (b0 < b1) {
         uint32_t end = b0 < w->tail_block && w->tail_block < b1 ? w->tail_block : b1;
@@ -238,22 +252,29 @@ void mox_panel_blocks_add(const mox_panel_job *j, uint32_t g, uint32_t b0, uint3
                            .first = b0,
                            .count = end - b0,
                            .cols = w->cols - b0 * MOX_BLOCK,
-                           .panel = tile.data + b0 * tile.size * lane_bytes(p),
-                           .size = tile.size,
+                           .n_tiles = n_tiles,
                            .f = j->f,
-                           .tile = j->tile};
+                           .through = j->tile};
+        for (uint32_t t = 0; t < n_tiles; t++) {
+            mox_panel_tile tile = mox_panel_tile_at(p, t0 + t);
+            r.tile[t] = tile.data + b0 * tile.size * lane_bytes(p);
+            r.size[t] = tile.size;
+        }
         j->fn(&r, s);
         b0 = end;
     }
 }
 
-void mox_panel_group_mul(const mox_panel_job *j, uint32_t g, const mox_panel *p, uint32_t t, float (*y)[R])
+void mox_panel_group_mul(const mox_panel_job *j, uint32_t g, const mox_panel *p, uint32_t t0,
+                         uint32_t n_tiles, float (*y)[R])
 {
-    _Alignas(64) mox_row_sums s[MOX_PANEL_TILE];
-    memset(s, 0, sizeof s);
-    mox_panel_blocks_add(j, g, 0, mox_mat_blocks(j->w), p, t, s);
-    mox_panel_tile tile = mox_panel_tile_at(p, t);
-    for (uint32_t i = 0; i < tile.n; i++) {
-        memcpy(y[i], s[i].row, sizeof s[i].row);
+    _Alignas(64) mox_row_sums s[MOX_PANEL_ROWS];
+    memset(s, 0, n_tiles * MOX_PANEL_TILE * sizeof s[0]);
+    mox_panel_blocks_add(j, g, 0, mox_mat_blocks(j->w), p, t0, n_tiles, s);
+    for (uint32_t t = 0; t < n_tiles; t++) {
+        mox_panel_tile tile = mox_panel_tile_at(p, t0 + t);
+        for (uint32_t i = 0; i < tile.n; i++, y++) {
+            memcpy(*y, s[t * MOX_PANEL_TILE + i].row, sizeof s[0].row);
+        }
     }
 }

@@ -18,7 +18,9 @@
 
 enum {
     MOX_PANEL_TILE = 12, /* tokens in a tile at most */
-    MOX_PANEL_MIN = 5    /* from here on a panel is faster than rows; any number is allowed */
+    MOX_PANEL_RUN = 8,   /* tiles in a product at most */
+    MOX_PANEL_ROWS = MOX_PANEL_TILE * MOX_PANEL_RUN,
+    MOX_PANEL_MIN = 5 /* from here on a panel is faster than rows; any number is allowed */
 };
 
 /* Activations of n rows (tokens); memory is the caller's. */
@@ -53,19 +55,21 @@ void mox_panel_put_row(const mox_panel *p, uint32_t row, const void *acts);
 uint32_t mox_panel_tiles(const mox_panel *p);
 mox_panel_tile mox_panel_tile_at(const mox_panel *p, uint32_t t);
 
-/* A run of blocks of one group of 16 rows times one tile, as a kernel sees it. */
+/* A run of blocks of one group of 16 rows times some tiles, as a kernel sees it: a block is unpacked once for
+ * all of them. */
 typedef struct mox_panel_run {
     const uint8_t *chunk; /* the weights of block `first` */
     size_t stride;        /* bytes to those of the next */
     uint32_t first, count;
-    uint32_t cols;        /* columns from block `first` to the row's end, which closes its last span */
-    const uint8_t *panel; /* the tile's block `first` */
-    uint32_t size;        /* lanes of the tile */
-    const mox_format *f;  /* for those without a body of their own */
-    mox_tile_fn *tile;
+    uint32_t cols; /* columns from block `first` to the row's end, which closes its last span */
+    uint32_t n_tiles;
+    const uint8_t *tile[MOX_PANEL_RUN]; /* block `first` of each */
+    uint32_t size[MOX_PANEL_RUN];       /* its lanes */
+    const mox_format *f;                /* for types without a body of their own */
+    mox_tile_fn *through;
 } mox_panel_run;
 
-/* Adds the partials of the run to the sums of each lane, s[size]. */
+/* Adds the partials of the run to the sums of each lane: those of tile t begin at s[t * MOX_PANEL_TILE]. */
 typedef void mox_panel_fn(const mox_panel_run *r, mox_row_sums *s);
 
 /* A matrix and the kernel that multiplies it by panels of a kind. */
@@ -80,31 +84,37 @@ typedef struct mox_panel_job {
 /* mox_panel_job_init. Errors MOX_E_ARG: kinds do not match. */
 MOX_NODISCARD mox_err mox_panel_job_init(mox_panel_job *j, mox_isa isa, const mox_mat *w, mox_act_kind kind);
 
-/* mox_panel_group_mul: group g of the matrix times tile t of the panel, all blocks in order; y[i][r] is row r
- * of the group for the tile's token i (y[size], lanes beyond n undefined). */
-void mox_panel_group_mul(const mox_panel_job *j, uint32_t g, const mox_panel *p, uint32_t t,
-                         float (*y)[MOX_ROWS_PER_GROUP]);
+/* mox_panel_group_mul: group g of the matrix times tiles [t0, t0 + n_tiles) of the panel, at most
+ * MOX_PANEL_RUN, all blocks in order; y[i][r] is row r of the group for row i of those tiles. The more tiles at
+ * once the better: a block of weights is unpacked once for all. */
+void mox_panel_group_mul(const mox_panel_job *j, uint32_t g, const mox_panel *p, uint32_t t0,
+                         uint32_t n_tiles, float (*y)[MOX_ROWS_PER_GROUP]);
 
-/* mox_panel_blocks_add: the share of blocks [b0, b1) in that, added to s[MOX_PANEL_TILE]. Blocks must come in
- * order; s starts as zeros, and s[i].row is the result after the last block. */
+/* mox_panel_blocks_add: the share of blocks [b0, b1) in that, added to s[n_tiles * MOX_PANEL_TILE], where tile t
+ * begins at (t - t0) * MOX_PANEL_TILE. Blocks must come in order; s starts as zeros, and s[i].row is the result
+ * after the last block. */
 void mox_panel_blocks_add(const mox_panel_job *j, uint32_t g, uint32_t b0, uint32_t b1, const mox_panel *p,
-                          uint32_t t, mox_row_sums *s);
+                          uint32_t t0, uint32_t n_tiles, mox_row_sums *s);
 
-/* Words of 4 bytes that a lane has in a block, and where they stand: word w of lane i is at
- * 4 * (w * size + i). */
+/* Words of 4 bytes that a lane has in a block, and where they stand: word w of lane i is at 4 * (w * size + i).
+ * Weights are multiplied as codes + 128 where the instruction wants them unsigned; sums times -128 are where an
+ * accumulator then starts. */
 enum {
     MOX_PANEL_CODES = 64, /* words of codes, four columns each */
-    /* MOX_ACT_K: sums of 16 as pairs of int16, sums of 32 as pairs of int16, the sum of all, scale */
-    MOX_PANEL_K_SUM16 = MOX_PANEL_CODES,
-    MOX_PANEL_K_SUM32 = MOX_PANEL_K_SUM16 + 8,
-    MOX_PANEL_K_SUM = MOX_PANEL_K_SUM32 + 4,
-    MOX_PANEL_K_SCALE = MOX_PANEL_K_SUM + 1,
-    MOX_PANEL_K_WORDS = MOX_PANEL_K_SCALE + 1,
-    /* MOX_ACT_B32: sums of 32 as int32, the same as float, scales */
-    MOX_PANEL_B_SUM = MOX_PANEL_CODES,
-    MOX_PANEL_B_FSUM = MOX_PANEL_B_SUM + 8,
-    MOX_PANEL_B_SCALE = MOX_PANEL_B_FSUM + 8,
-    MOX_PANEL_B_WORDS = MOX_PANEL_B_SCALE + 8,
+    /* MOX_ACT_K: the scale, the sum of all codes; of each 32 the sum as int16 (two in a word) and times -128,
+     * of each 16 the same */
+    MOX_PANEL_K_SCALE = MOX_PANEL_CODES,
+    MOX_PANEL_K_SUM = MOX_PANEL_K_SCALE + 1,
+    MOX_PANEL_K_SUM32 = MOX_PANEL_K_SUM + 1,
+    MOX_PANEL_K_START32 = MOX_PANEL_K_SUM32 + 4,
+    MOX_PANEL_K_SUM16 = MOX_PANEL_K_START32 + 8,
+    MOX_PANEL_K_START16 = MOX_PANEL_K_SUM16 + 8,
+    MOX_PANEL_K_WORDS = MOX_PANEL_K_START16 + 16,
+    /* MOX_ACT_B32: of each 32 the scale, the sum of codes times -128, the sum as float */
+    MOX_PANEL_B_SCALE = MOX_PANEL_CODES,
+    MOX_PANEL_B_START = MOX_PANEL_B_SCALE + 8,
+    MOX_PANEL_B_FSUM = MOX_PANEL_B_START + 8,
+    MOX_PANEL_B_WORDS = MOX_PANEL_B_FSUM + 8,
     /* MOX_ACT_F32: a float per column */
     MOX_PANEL_F_WORDS = MOX_BLOCK
 };

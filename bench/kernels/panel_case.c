@@ -17,26 +17,27 @@ typedef struct panel_work {
     float *y; /* [n][rows] */
 } panel_work;
 
-static void multiply_group(const panel_work *w, uint32_t t, uint32_t g)
+static void multiply_group(const panel_work *w, uint32_t t, uint32_t n_tiles, uint32_t g)
 {
-    mox_panel_tile tile = mox_panel_tile_at(&w->panel, t);
-    float y[MOX_PANEL_TILE][R];
-    mox_panel_group_mul(&w->job, g, &w->panel, t, y);
-    for (uint32_t i = 0; i < tile.n; i++) {
-        memcpy(w->y + (size_t)(tile.row0 + i) * w->groups * R + (size_t)g * R, y[i], sizeof y[i]);
+    uint32_t row0 = mox_panel_tile_at(&w->panel, t).row0, left = w->panel.n - row0;
+    float y[MOX_PANEL_ROWS][R];
+    mox_panel_group_mul(&w->job, g, &w->panel, t, n_tiles, y);
+    for (uint32_t i = 0; i < left && i < n_tiles * MOX_PANEL_TILE; i++) {
+        memcpy(w->y + (size_t)(row0 + i) * w->groups * R + (size_t)g * R, y[i], sizeof y[i]);
     }
 }
 
 static void multiply_share(void *arg, uint32_t worker, uint32_t n_workers)
 {
     const panel_work *w = arg;
+    uint32_t n_tiles = mox_panel_tiles(&w->panel);
     uint32_t begin = (uint32_t)((uint64_t)w->groups * worker / n_workers);
     uint32_t end = (uint32_t)((uint64_t)w->groups * (worker + 1) / n_workers);
     for (uint32_t g0 = begin; g0 < end; g0 += w->strip) {
         uint32_t g1 = end - g0 < w->strip ? end : g0 + w->strip;
-        for (uint32_t t = 0; t < mox_panel_tiles(&w->panel); t++) {
+        for (uint32_t t = 0; t < n_tiles; t += MOX_PANEL_RUN) {
             for (uint32_t g = g0; g < g1; g++) {
-                multiply_group(w, t, g);
+                multiply_group(w, t, n_tiles - t < MOX_PANEL_RUN ? n_tiles - t : MOX_PANEL_RUN, g);
             }
         }
     }

@@ -1,11 +1,52 @@
-/* AVX-512: the sizes of panel tiles and the table of their kernels. */
+/* AVX-512 panel kernels of the float types and of dequantised ones, and the table of all of this instruction
+ * set. */
 #include "kernels/x86/panel_avx512.h"
 
-const mox_panels mox_panels_avx512 = {.sizes = {LANES, 8, 6, 4},
-                                      .of_type = {
-                                          [MOX_TYPE_Q2_K] = mox_panel_avx512_q2_k,
-                                          [MOX_TYPE_Q3_K] = mox_panel_avx512_q3_k,
-                                          [MOX_TYPE_Q4_K] = mox_panel_avx512_q4_k,
-                                          [MOX_TYPE_Q5_K] = mox_panel_avx512_q5_k,
-                                          [MOX_TYPE_Q6_K] = mox_panel_avx512_q6_k,
-                                      }};
+/* 16 rows of one column at a time */
+typedef __m512 f_load(const uint8_t *p);
+
+typedef struct f_codes {
+    const uint8_t *chunk;
+    uint32_t cols;
+} f_codes;
+
+static inline __m512 load_f32(const uint8_t *p)
+{
+    return _mm512_loadu_ps((const void *)p);
+}
+
+static inline __m512 load_bf16(const uint8_t *p)
+{
+    __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
+}
+
+/* One chain per row and lane, over the columns in order. */
+INLINE void f_dot(f_load *load, uint32_t bytes, const f_codes *u, const uint8_t *x, const uint32_t n,
+                  mox_row_sums *s)
+{
+    const uint8_t *w = u->chunk;
+    __m512 t[LANES];
+    EACH_LANE t[i] = _mm512_setzero_ps();
+#pragma GCC unroll 4
+    for (uint32_t e = 0; e < u->cols; e++, w += bytes, x += (size_t)n * 4) {
+        __m512 v = load(w);
+        EACH_LANE t[i] = _mm512_fmadd_ps(v, lane_float(x, n, 0, i), t[i]);
+    }
+    EACH_LANE add_partial(&s[i], t[i]);
+}
+
+static void unpack_floats(const uint8_t *chunk, uint32_t cols, f_codes *u)
+{
+    *u = (f_codes){chunk, cols};
+}
+
+TILE_DOT(dot_f32, f_codes, f_dot, load_f32, 64)
+TILE_DOT(dot_f16, f_codes, f_dot, scales_f16, 32)
+TILE_DOT(dot_bf16, f_codes, f_dot, load_bf16, 32)
+PANEL(f32, f_codes, MOX_PANEL_F_WORDS, unpack_floats, dot_f32)
+PANEL(f16, f_codes, MOX_PANEL_F_WORDS, unpack_floats, dot_f16)
+PANEL(bf16, f_codes, MOX_PANEL_F_WORDS, unpack_floats, dot_bf16)
+
+#define ROW(TYPE, name) [MOX_TYPE_##TYPE] = mox_panel_avx512_##name,
+const mox_panels mox_panels_avx512 = {.sizes = {LANES, 8, 6, 4}, .of_type = {MOX_TILES_BY_HAND(ROW)}};

@@ -1,11 +1,11 @@
-/* What the AVX-512 panel kernels share. A register is a line, 16 rows x 4 codes, or one number per row; each
- * lane (token) of a tile has one accumulator of them, and one of the block's sum. With 12 lanes that leaves
- * room for the codes, and a code unpacked once serves 12 products.
+/* What the AVX-512 panel kernels share. A block of 16 rows is unpacked once, to lines of unsigned codes (code
+ * + 128) in the order of columns and scales of the width in which they are used; then every tile of the panel
+ * multiplies it, one accumulator of 16 rows for each of up to 12 lanes. So a format is a function that
+ * unpacks, and a few bodies multiply for all formats.
  *
- * A format's body multiplies one block; it is inlined into one kernel per count of lanes. The products are
- * the limit (one dpbusd of 512 bits a cycle), so what counts is how many other instructions share their
- * pipes: multiplications and FMAs do, shifts, logic, additions and conversions do not. Included by
- * panel_*_avx512.c alone.
+ * One dpbusd of 512 bits a cycle is the limit. Multiplications and FMAs share its pipes and cost a good part
+ * of a product each, so a body has as few of them a column as it can; logic and conversions have pipes of
+ * their own. Included by panel_*_avx512.c alone.
  */
 #ifndef MOX_KERNELS_X86_PANEL_AVX512_H
 #define MOX_KERNELS_X86_PANEL_AVX512_H
@@ -21,24 +21,21 @@ MOX_TILES_BY_HAND(DECLARE)
 
 #define EACH_LANE _Pragma("GCC unroll 12") for (uint32_t i = 0; i < n; i++)
 
-/* One block: chunk, columns of it, the tile's block and its lanes, whose spans the partials are added to. */
-#define PANEL_BODY(name)                                                                                     \
-    INLINE void name(const uint8_t *chunk, uint32_t cols, const uint8_t *x, const uint32_t n, mox_row_sums *s)
-
-/* Word w of lane i */
-static inline const uint8_t *lane_word(const uint8_t *x, uint32_t n, uint32_t w, uint32_t i)
-{
-    return x + ((size_t)w * n + i) * 4;
-}
-
+/* Word w of lane i in every row */
 static inline __m512i lane_int(const uint8_t *x, uint32_t n, uint32_t w, uint32_t i)
 {
-    return broadcast4(lane_word(x, n, w, i));
+    return broadcast4(x + ((size_t)w * n + i) * 4);
 }
 
 static inline __m512 lane_float(const uint8_t *x, uint32_t n, uint32_t w, uint32_t i)
 {
     return _mm512_castsi512_ps(lane_int(x, n, w, i));
+}
+
+/* acc += a line of codes times the four activations of word w */
+INLINE void lanes_dot(__m512i *acc, __m512i codes, const uint8_t *x, const uint32_t n, uint32_t w)
+{
+    EACH_LANE acc[i] = _mm512_dpbusd_epi32(acc[i], codes, lane_int(x, n, w, i));
 }
 
 static inline void add_partial(mox_row_sums *s, __m512 p)
@@ -54,41 +51,42 @@ static inline void close_spans(mox_row_sums *s, uint32_t n)
     }
 }
 
-/* acc += the line's codes times the four activations of word w */
-#define LANES_DOT(acc, codes, w)                                                                             \
-    do {                                                                                                     \
-        __m512i lanes_codes = (codes);                                                                       \
-        EACH_LANE(acc)[i] = _mm512_dpbusd_epi32((acc)[i], lanes_codes, lane_int(x, n, (w), i));              \
-    } while (0)
-
-/* mox_panel_avx512_<name>: the body over the run's blocks, for each count of lanes. */
-#define PANEL(name, words)                                                                                   \
-    INLINE void name##_lanes(const mox_panel_run *r, const uint32_t n, mox_row_sums *s)                      \
+/* An unpacked block times one tile: body(u, x, n, s) for each count of lanes. */
+#define TILE_DOT(name, type, body, ...)                                                                      \
+    static void name(const type *u, const uint8_t *x, uint32_t size, mox_row_sums *s)                        \
     {                                                                                                        \
-        const uint8_t *chunk = r->chunk, *x = r->panel;                                                      \
-        for (uint32_t b = 0; b < r->count; b++, chunk += r->stride, x += (size_t)n * (words)*4) {            \
-            uint32_t left = r->cols - b * MOX_BLOCK;                                                         \
-            name(chunk, left < MOX_BLOCK ? left : MOX_BLOCK, x, n, s);                                       \
-            if (left <= MOX_BLOCK || (r->first + b) % MOX_SPAN_BLOCKS == MOX_SPAN_BLOCKS - 1) {              \
-                close_spans(s, n);                                                                           \
-            }                                                                                                \
-        }                                                                                                    \
-    }                                                                                                        \
-    void mox_panel_avx512_##name(const mox_panel_run *r, mox_row_sums *s)                                    \
-    {                                                                                                        \
-        switch (r->size) {                                                                                   \
-        case 12:                                                                                             \
-            name##_lanes(r, 12, s);                                                                          \
+        switch (size) {                                                                                      \
+        case LANES:                                                                                          \
+            body(__VA_ARGS__, u, x, LANES, s);                                                               \
             break;                                                                                           \
         case 8:                                                                                              \
-            name##_lanes(r, 8, s);                                                                           \
+            body(__VA_ARGS__, u, x, 8, s);                                                                   \
             break;                                                                                           \
         case 6:                                                                                              \
-            name##_lanes(r, 6, s);                                                                           \
+            body(__VA_ARGS__, u, x, 6, s);                                                                   \
             break;                                                                                           \
         default:                                                                                             \
-            name##_lanes(r, 4, s);                                                                           \
+            body(__VA_ARGS__, u, x, 4, s);                                                                   \
             break;                                                                                           \
+        }                                                                                                    \
+    }
+
+/* mox_panel_avx512_<name>: unpack(chunk, cols, &u) and the dot over the run's blocks and tiles. */
+#define PANEL(name, type, words, unpack, dot)                                                                \
+    void mox_panel_avx512_##name(const mox_panel_run *r, mox_row_sums *s)                                    \
+    {                                                                                                        \
+        type u;                                                                                              \
+        for (uint32_t b = 0; b < r->count; b++) {                                                            \
+            uint32_t left = r->cols - b * MOX_BLOCK;                                                         \
+            bool close = left <= MOX_BLOCK || (r->first + b) % MOX_SPAN_BLOCKS == MOX_SPAN_BLOCKS - 1;       \
+            unpack(r->chunk + b * r->stride, left < MOX_BLOCK ? left : MOX_BLOCK, &u);                       \
+            for (uint32_t t = 0; t < r->n_tiles; t++) {                                                      \
+                mox_row_sums *of_tile = s + (size_t)t * MOX_PANEL_TILE;                                      \
+                dot(&u, r->tile[t] + (size_t)b * r->size[t] * (words)*4, r->size[t], of_tile);               \
+                if (close) {                                                                                 \
+                    close_spans(of_tile, r->size[t]);                                                        \
+                }                                                                                            \
+            }                                                                                                \
         }                                                                                                    \
     }
 

@@ -9,8 +9,29 @@
 
 enum { SHAPES = 500, MAX_N = 27, R = MOX_ROWS_PER_GROUP };
 
-/* y[n][rows] through a panel; runs of `step` blocks at a time. */
-static float *by_panel(mox_isa isa, const mox_mat *m, const mox_acts *x, uint32_t n, uint32_t step)
+/* Group g for some tiles, runs of `step` blocks at a time. */
+static void add_group(const mox_panel_job *j, uint32_t g, const mox_panel *p, uint32_t t0, uint32_t n_tiles,
+                      uint32_t step, float *y)
+{
+    mox_row_sums s[MOX_PANEL_ROWS];
+    memset(s, 0, sizeof s);
+    for (uint32_t b = 0; b < mox_mat_blocks(j->w); b += step) {
+        uint32_t left = mox_mat_blocks(j->w) - b;
+        mox_panel_blocks_add(j, g, b, b + (left < step ? left : step), p, t0, n_tiles, s);
+    }
+    uint32_t rows = j->w->rows - g * R < R ? j->w->rows - g * R : R;
+    for (uint32_t t = 0; t < n_tiles; t++) {
+        mox_panel_tile tile = mox_panel_tile_at(p, t0 + t);
+        for (uint32_t i = 0; i < tile.n; i++) {
+            memcpy(y + (size_t)(tile.row0 + i) * j->w->rows + (size_t)g * R, s[t * MOX_PANEL_TILE + i].row,
+                   rows * sizeof *y);
+        }
+    }
+}
+
+/* y[n][rows] through a panel, `tiles` tiles and `step` blocks at a time. */
+static float *by_panel(mox_isa isa, const mox_mat *m, const mox_acts *x, uint32_t n, uint32_t tiles,
+                       uint32_t step)
 {
     mox_panel p;
     void *mem = aligned_alloc(64, mox_panel_bytes(x->kind, m->cols, n));
@@ -22,21 +43,16 @@ static float *by_panel(mox_isa isa, const mox_mat *m, const mox_acts *x, uint32_
     mox_panel_job j;
     cr_assert_eq(mox_panel_job_init(&j, isa, m, x->kind), MOX_OK);
     float *y = malloc((size_t)n * m->rows * sizeof *y);
-    for (uint32_t t = 0, seen = 0; t < mox_panel_tiles(&p); t++) {
+    uint32_t n_tiles = mox_panel_tiles(&p);
+    for (uint32_t t = 0, seen = 0; t < n_tiles; t++) {
         mox_panel_tile tile = mox_panel_tile_at(&p, t);
         cr_assert(tile.row0 == seen && tile.n >= 1 && tile.n <= tile.size && tile.size <= MOX_PANEL_TILE);
         seen += tile.n;
-        cr_assert(t + 1 < mox_panel_tiles(&p) || seen == n);
+        cr_assert(t + 1 < n_tiles || seen == n);
+    }
+    for (uint32_t t = 0; t < n_tiles; t += tiles) {
         for (uint32_t g = 0; g < mox_mat_groups(m); g++) {
-            mox_row_sums s[MOX_PANEL_TILE] = {{{0}, {0}}};
-            for (uint32_t b = 0; b < mox_mat_blocks(m); b += step) {
-                uint32_t left = mox_mat_blocks(m) - b;
-                mox_panel_blocks_add(&j, g, b, b + (left < step ? left : step), &p, t, s);
-            }
-            for (uint32_t i = 0; i < tile.n; i++) {
-                uint32_t rows = m->rows - g * R < R ? m->rows - g * R : R;
-                memcpy(y + (size_t)(tile.row0 + i) * m->rows + (size_t)g * R, s[i].row, rows * sizeof *y);
-            }
+            add_group(&j, g, &p, t, n_tiles - t < tiles ? n_tiles - t : tiles, step, y);
         }
     }
     free(mem);
@@ -61,7 +77,8 @@ static void check(const mox_format *f, mox_act_kind kind, mox_isa isa, uint64_t 
     mox_mat m = mox_mat_dense(f->type, rows, cols, x16);
     mox_acts x = fx_acts(kind, n, cols, &s);
     uint32_t step = fx_below(&s, 3) == 0 ? 1 + fx_below(&s, 3) : UINT32_MAX / 2;
-    float *want = by_twin(&m, &x, n), *got = by_panel(isa, &m, &x, n, step);
+    uint32_t tiles = 1 + fx_below(&s, MOX_PANEL_RUN);
+    float *want = by_twin(&m, &x, n), *got = by_panel(isa, &m, &x, n, tiles, step);
     cr_assert(fx_same(got, want, (size_t)n * rows), "%s kind %d on %s: %u x %u, n %u, step %u, seed %lu",
               mox_type_info(f->type)->name, (int)kind, mox_isa_name(isa), rows, cols, n, step,
               (unsigned long)seed);
@@ -115,7 +132,7 @@ static void check_sliced(mox_type type, uint32_t d_model, uint32_t d_ff, uint32_
         float *want = by_twin(&dense, &x, n);
         for (mox_isa isa = MOX_ISA_SCALAR; isa < MOX_ISA_COUNT; isa++) {
             if (mox_isa_present(isa)) {
-                float *got = by_panel(isa, &view[b], &x, n, UINT32_MAX / 2);
+                float *got = by_panel(isa, &view[b], &x, n, MOX_PANEL_RUN, UINT32_MAX / 2);
                 cr_assert(fx_same(got, want, (size_t)n * rows), "%s slab %d on %s", mox_type_info(type)->name,
                           (int)b, mox_isa_name(isa));
                 free(got);
