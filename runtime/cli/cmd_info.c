@@ -22,6 +22,10 @@ static void info_text(const mox_model_info *m, const mox_gguf *g)
     printf("  file        GGUF v%u, %u file%s, %s; in memory: experts %s + the rest %s\n",
            mox_gguf_version(g), mox_gguf_n_files(g), mox_gguf_n_files(g) == 1 ? "" : "s",
            mox_human(m->file_bytes, a), mox_human(m->expert_bytes, b), mox_human(m->dense_bytes, c));
+    if (mox_gguf_packed(g)) {
+        printf("  packed      form %u: experts in the compute layout, a checksum for each slice\n",
+               mox_gguf_packed(g));
+    }
     printf("  quants      %s\n", m->quants);
     printf("supported: yes\n");
 }
@@ -38,6 +42,7 @@ static void info_json(const mox_opts *o, const mox_model_info *m, const mox_gguf
     mox_json_bool(&j, "supported", true);
     mox_json_u64(&j, "gguf_version", mox_gguf_version(g));
     mox_json_u64(&j, "files", mox_gguf_n_files(g));
+    mox_json_u64(&j, "packed", mox_gguf_packed(g));
     mox_json_u64(&j, "tensors", mox_gguf_n_tensors(g));
     mox_json_u64(&j, "layers", m->n_layers);
     mox_json_u64(&j, "moe_layers", m->n_moe_layers);

@@ -45,6 +45,18 @@ const mox_command mox_commands[] = {
      .examples = "  moxie bench mixtral.gguf --ram 12G\n"
                  "  moxie bench mixtral.gguf -p 512,2048 -n 128 -r 5 --json > bench.json\n",
      .run = mox_cmd_bench},
+    {.name = "pack",
+     .bit = MOX_CMD_PACK,
+     .usage = "MODEL OUT [--force]",
+     .summary = "write a model in the form that is read fastest",
+     .examples = "  moxie pack mixtral.gguf mixtral.moxie\n"
+                 "  moxie run mixtral.moxie -p \"Why?\" --ram 12G --verify always\n",
+     .run = mox_cmd_pack,
+     .about = "The experts are laid out as they are computed with, each slice with a checksum; everything "
+              "else is\n"
+              "as in the model. Every command takes the result like the model itself, with the same results.",
+     .n_words = 2,
+     .no_model = true},
     {.name = "config",
      .bit = MOX_CMD_CONFIG,
      .usage = "show|path [MODEL] [--origin] [options]",

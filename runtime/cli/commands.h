@@ -10,6 +10,7 @@ mox_err mox_cmd_tokenize(mox_opts *o);
 mox_err mox_cmd_logits(mox_opts *o);
 mox_err mox_cmd_perplexity(mox_opts *o);
 mox_err mox_cmd_bench(mox_opts *o);
+mox_err mox_cmd_pack(mox_opts *o);
 mox_err mox_cmd_config(mox_opts *o);
 
 #endif

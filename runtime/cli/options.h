@@ -18,6 +18,7 @@ enum {
     MOX_CMD_LOGITS = 8,
     MOX_CMD_PERPLEXITY = 16,
     MOX_CMD_BENCH = 32,
+    MOX_CMD_PACK = 64,
     MOX_CMD_CONFIG = 1 << 16,
     MOX_CMD_COMPLETION = 1 << 17,
     MOX_CMD_EXPLAIN = 1 << 18,
@@ -68,7 +69,7 @@ typedef struct mox_opts {
     uint64_t seed;
     const char *tokens, *text, *out, *base, *base_model;
     mox_counts bench_prefill, bench_decode, bench_depth;
-    bool random_answers;
+    bool random_answers, force;
     uint32_t reps;
     bool origin;
     mox_setting set[MOX_MAX_OPTIONS]; /* by index in mox_options */
