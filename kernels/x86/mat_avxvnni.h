@@ -2,9 +2,10 @@
  * four signed ones, added into one int32 per row, so none of the 16-bit limits of AVX2 remain; codes with an
  * offset are used unsigned and the offset times the activation's sum is the accumulator's start.
  *
- * The instruction has two encodings: VEX on processors with AVX-VNNI and no AVX-512, EVEX on those with
- * AVX-512. The tiles are written once in mat_k_avxvnni.h and mat_b32_avxvnni.h, and compiled once per
- * encoding: mat_avxvnni_vex.c and mat_avxvnni_evex.c define MOX_VNNI(op), include this and hold the tables.
+ * The instruction has two encodings: VEX, which AVX-VNNI means, and EVEX, which AVX-512 VNNI with VL means.
+ * The tiles are written once, in mat_k_avxvnni.h and mat_b32_avxvnni.h, and compiled once per encoding:
+ * mat_avxvnni_vex.c and mat_avxvnni_evex.c define MOX_VNNI(op), include these and hold the tables. A processor
+ * that has AVX-VNNI runs the first, others the second (isa.c), so that tests run them where either is.
  * A register is half a line, 8 rows x 4 codes. One and two rows of activations take both halves of a line
  * together, so that a broadcast serves 16 rows of weights; three and four take the halves one after the other
  * and keep their accumulators in 16 registers. Bits are those of mat_ref.c. Helpers for half lines and the
