@@ -65,6 +65,27 @@ const mox_command mox_commands[] = {
                  "  moxie config show mixtral.gguf --ram 12G   as `run` would see it\n"
                  "  moxie config path                          the files that are looked at\n",
      .run = mox_cmd_config,
-     .n_words = 1},
+     .n_words = 1,
+     .words = "show path"},
+    {.name = "completion",
+     .bit = MOX_CMD_COMPLETION,
+     .usage = "bash|zsh|fish",
+     .summary = "a script that completes commands and options",
+     .examples = "  moxie completion bash > ~/.local/share/bash-completion/completions/moxie\n"
+                 "  moxie completion zsh > ~/.zfunc/_moxie\n"
+                 "  moxie completion fish > ~/.config/fish/completions/moxie.fish\n",
+     .run = mox_cmd_completion,
+     .n_words = 1,
+     .words = "bash zsh fish",
+     .no_model = true},
+    {.name = "docs",
+     .bit = MOX_CMD_DOCS,
+     .usage = "DIR",
+     .summary = "write manual pages, completion scripts and options.md",
+     .examples = "  moxie docs build/docs\n",
+     .run = mox_cmd_docs,
+     .n_words = 1,
+     .no_model = true,
+     .hidden = true},
     {.name = NULL},
 };

@@ -1,9 +1,21 @@
 /* The program: finds the command, parses its options, runs it, turns its error into an exit code. */
 #include "runtime/cli/commands.h"
+#include "runtime/cli/docs.h"
 #include "runtime/cli/ui.h"
 
 #include <stdio.h>
 #include <string.h>
+
+/* moxie help --man [COMMAND]: the manual page, in roff. */
+static int manual(const char *command)
+{
+    const mox_command *cmd = command != NULL ? mox_command_find(command) : NULL;
+    if (command != NULL && cmd == NULL) {
+        return mox_ui_error();
+    }
+    mox_docs_man(stdout, cmd);
+    return 0;
+}
 
 static int dispatch(int argc, char **argv)
 {
@@ -13,6 +25,9 @@ static int dispatch(int argc, char **argv)
         return 0;
     }
     bool help = strcmp(word, "help") == 0;
+    if (help && argc > 2 && strcmp(argv[2], "--man") == 0) {
+        return manual(argc > 3 ? argv[3] : NULL);
+    }
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || (help && argc == 2)) {
         mox_help_program();
         return 0;

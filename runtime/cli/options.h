@@ -121,6 +121,7 @@ typedef struct mox_command {
     mox_err (*run)(mox_opts *o);
     const char *about; /* what a manual says beyond the summary; may be NULL */
     uint32_t n_words;  /* positional words in front of the model, at most */
+    const char *words; /* what the first word may be, with spaces between; NULL: anything */
     bool no_model;     /* takes none */
     bool hidden;       /* not for people: left out of lists */
 } mox_command;
