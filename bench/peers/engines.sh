@@ -31,7 +31,7 @@ why() { # why RC NAME: one line
 
 has() { case " $2 " in *" $1 "*) return 0 ;; esac; return 1; }
 
-# moxie_once ENGINE TESTS TOKENS REPS: prints "test <tab> tok/s". In a cgroup the budget is its limit: auto would leave
+# moxie_once ENGINE TESTS TOKENS: prints "test <tab> tok/s". In a cgroup the budget is its limit: auto would leave
 # 2 GiB of it free for others, and nobody else is in there. 64 MiB are for page tables and what the kernel keeps.
 moxie_once() {
     local file=$model ram=auto p='' d=''
@@ -41,46 +41,50 @@ moxie_once() {
     ! has prefill512 "$2" || p=$p,512
     ! has decode "$2" || d=0
     ! has decode512 "$2" || d=$d,512
-    set -- "$1" "$2" "$3" "$4" -p "${p#,}" -n "$3" -d "${d#,}"
-    [ -n "$p" ] || set -- "$1" "$2" "$3" "$4" -p 0 -n "$3" -d "${d#,}"
-    [ -n "$d" ] || set -- "$1" "$2" "$3" "$4" -p "${p#,}" -n 0
-    local engine=$1 reps=$4
-    shift 4
-    started "$engine" "$moxie" bench "$file" --threads "$threads" -r "$reps" --ram "$ram" --tokens-from random "$@" || return
-    sed -n 's/^moxie: \(prefill\|decode\) \(.*\): \([0-9.]*\) tok\/s (.*/\1 \2\t\3/p' "$work/$engine.err"
+    p=${p#,} d=${d#,}
+    local n=$3
+    [ -n "$d" ] || n=0
+    started "$1" "$moxie" bench "$file" --threads "$threads" -r 1 --ram "$ram" --tokens-from random \
+        -p "${p:-0}" -n "$n" -d "${d:-0}" || return
+    sed -n 's/^moxie: \(prefill\|decode\) \(.*\): \([0-9.]*\) tok\/s (.*/\1 \2\t\3/p' "$work/$1.err"
 }
 
-# The output of both llama-benches is one field a line; samples come last.
-peer_samples() { # peer_samples FILE: drops each test's first sample, which is the warm-up
-    awk -F'[:,]' '
+# The output of both llama-benches is one field a line; samples come last. Warm-ups are left out: in RAM tests of
+# $warm_up tokens, in a cgroup each test's first sample.
+peer_samples() { # peer_samples FILE
+    awk -F'[:,]' -v warm_up=$warm_up -v first=$((1 + (${#cgroup} > 0))) '
         /"n_prompt":/ { p = $2 + 0 }
         /"n_gen":/ { n = $2 + 0; d = 0 }
         /"n_depth":/ { d = $2 + 0 }
         /"samples_ts":/ {
             if (p > 0 && n > 0) { d = p } # ik: an answer behind a prompt
+            if (p + n == warm_up || n == warm_up) next
             name = n > 0 ? "decode " n (d > 0 ? " at " d : "") : "prefill " p
             gsub(/.*\[|\].*/, "")
             k = split($0, v, /, */)
-            for (i = 2; i <= k; i++) printf "%s\t%.4f\n", name, v[i]
+            for (i = first; i <= k; i++) printf "%s\t%.4f\n", name, v[i]
         }' "$1"
 }
 
-# peer_once ENGINE TESTS TOKENS REPS OPTIONS: tests must be all prefill or all decode. Prints "test <tab> tok/s".
+# peer_once ENGINE TESTS TOKENS OPTIONS: one sample of each test. TESTS must be all prefill or all decode. Prints
+# "test <tab> tok/s". In RAM a few tokens touch everything once; in a cgroup what is in memory when a test begins matters,
+# so there the warm-up is the whole test, as it is for moxie.
+warm_up=7
 peer_once() {
-    local engine=$1 tests=$2 n=$3 reps=$(($4 + 1)) options=$5 p='' d=''
+    local engine=$1 tests=$2 n=$3 options=$4 p='' d='' reps=1 first=$warm_up, alone=$warm_up
     ! has prefill64 "$tests" || p=64
     ! has prefill512 "$tests" || p=$p,512
     ! has decode "$tests" || d=0
     ! has decode512 "$tests" || d=$d,512
     p=${p#,} d=${d#,}
+    [ -z "$cgroup" ] || reps=2 first='' alone=0
     if [ "$engine" = llama.cpp ]; then
         set -- "$llama" --no-warmup
-        [ -n "$p" ] && set -- "$@" -p "$p" -n 0 || set -- "$@" -p 0 -n "$n" -d "$d"
+        [ -n "$p" ] && set -- "$@" -p "$first$p" -n 0 || set -- "$@" -p 0 -n "$first$n" -d "$d"
     else
         set -- "$ik" -w 0
-        [ -n "$p" ] && set -- "$@" -p "$p" -n 0 || set -- "$@" -p 0
-        ! has decode "$tests" || set -- "$@" -n "$n"
-        has decode "$tests" || [ -n "$p" ] || set -- "$@" -n 0
+        [ -n "$p" ] && set -- "$@" -p "$first$p" -n 0 || set -- "$@" -p 0
+        [ -n "$p" ] || { has decode "$tests" && set -- "$@" -n "$first$n" || set -- "$@" -n "$alone"; }
         ! has decode512 "$tests" || set -- "$@" -gp "512,$n"
     fi
     # shellcheck disable=SC2086 # a list of options
@@ -140,7 +144,7 @@ seek() {
                     t=decode
                 fi
                 [ -n "$t" ] || continue
-                peer_once "$engine" "$t" "$n" 1 "$options" >"$work/one"
+                peer_once "$engine" "$t" "$n" "$options" >"$work/one"
                 rc=$?
                 [ $rc -eq 0 ] || note "$part: $engine $options: $(why $rc "$engine")"
                 awk -F'\t' -v o="$options" '{ print $1 "\t" $2 "\t" o }' "$work/one" >>"$tried"
@@ -166,7 +170,7 @@ turn() {
     say "$part: $engine, round $which"
     case $engine in
     moxie | packed)
-        moxie_once "$engine" "$tests" "$n" 1 >"$work/one"
+        moxie_once "$engine" "$tests" "$n" >"$work/one"
         rc=$?
         [ $rc -eq 0 ] || note "$part: $engine: $(why $rc "$engine")"
         keep "$part" "$engine"
@@ -181,7 +185,7 @@ turn() {
                 case $t in "$kind"*) [ "$(setting "$part" "$engine" "$t")" != "$options" ] || same="$same $t" ;; esac
             done
             [ -n "$options" ] && [ -n "$same" ] || continue
-            peer_once "$engine" "$same" "$n" 1 "$options" >"$work/one"
+            peer_once "$engine" "$same" "$n" "$options" >"$work/one"
             rc=$?
             [ $rc -eq 0 ] || note "$part: $engine $options: $(why $rc "$engine")"
             keep "$part" "$engine"

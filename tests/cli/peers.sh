@@ -21,7 +21,7 @@ for t in ${d//,/ }; do
     [ "$n" = 0 ] || { [ "$t" = 0 ] && t= || t=" at $t"; echo "moxie: decode $n$t: $speed.50 tok/s (1 of 1)" >&2; }
 done
 EOF
-# The first sample is always 1 tok/s. With flash attention a prompt is at 50, without at 40; an answer the other way.
+# Seven tokens, a warm-up, are at 1 tok/s. With flash attention a prompt is at 50, without at 40; an answer the other way.
 cat >llama-bench <<'EOF'
 #!/bin/bash
 echo "l $*" >>turns
@@ -33,10 +33,13 @@ while [ $# -gt 0 ]; do
 done
 one() {
     printf '"build_commit": "abc",\n"build_number": 7,\n"n_prompt": %s,\n"n_gen": %s,\n"n_depth": %s,\n' "$1" "$2" "$3"
-    printf '"samples_ns": [ 9, 9 ],\n"samples_ts": [ 1.0, %s ]\n' "$4"
+    [ $(($1 + $2)) = 7 ] && set -- "$1" "$2" "$3" 1
+    printf '"samples_ns": [ 9 ],\n"samples_ts": [ %s ]\n' "$4"
 }
 for t in ${p//,/ }; do [ "$t" = 0 ] || one "$t" 0 0 $((40 + 10 * fa)); done
-for t in ${d//,/ }; do [ "$n" = 0 ] || one 0 "$n" "$t" $((50 - 10 * fa)); done
+for t in ${d//,/ }; do
+    for k in ${n//,/ }; do [ "$k" = 0 ] || one 0 "$k" "$t" $((50 - 10 * fa)); done
+done
 EOF
 printf '#!/bin/bash\necho "error: unknown key in the file" >&2\nexit 3\n' >ik-bench
 chmod +x moxie llama-bench ik-bench
@@ -54,6 +57,7 @@ prints '| prefill 512 | 110.00 (100.00 .. 120.00) | 50.00 (50.00 .. 50.00) | 2.2
 prints '| decode 64 at 512 | 110.50 (100.50 .. 120.50) | 50.00 (50.00 .. 50.00) | 2.21 |'
 prints '^\* RAM, llama.cpp, prefill64: -fa 1'
 prints '^\* RAM, llama.cpp, decode512: -fa 0'
+check "warm-ups are not results" sh -c "! grep -q '[el] 7 ' '$OUT'"
 prints 'llama.cpp: commit abc, build 7'
 prints 'ik_llama.cpp .*: exit 3: error: unknown key in the file'
 check "no ratio to the peer that failed" sh -c "! grep -q 'moxie / ik_llama.cpp' '$OUT'"
