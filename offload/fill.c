@@ -1,11 +1,17 @@
 /* The fill at open: the kept experts are read in one sweep in the order of the file, so that the disk streams. The
- * step thread waits for them one by one and reports progress; the I/O thread reads ahead as far as its queue goes.
+ * I/O thread reads; meanwhile all workers of the pool take the page faults of the slots, in the same order and ahead
+ * of it: clearing pages costs more than repacking into them, and in a virtual machine that is given its memory only
+ * now several times as much as reading. The step thread is worker 0, and keeps what has arrived and reports progress
+ * between two faults.
  */
 #include "offload/store_internal.h"
 
+#include "runtime/core/pool.h"
+
+#include <stdatomic.h>
 #include <string.h>
 
-enum { POPULATE_AHEAD = 8 };
+enum { PIECE_BYTES = 2 << 20 };
 
 typedef struct fill_item {
     uint32_t file;
@@ -62,22 +68,102 @@ static uint32_t fill_list(mox_store *st)
     return n;
 }
 
-/* Wait until the load in `slot` has ended. Lock held. */
-static mox_err wait_filled(mox_store *st, uint32_t slot, uint32_t generation)
+typedef struct fill_job {
+    mox_store *st;
+    uint32_t n_slots;            /* st->fill_order holds slots: those being filled, then the free ones */
+    uint32_t n_filling, n_ended; /* step thread */
+    uint64_t done, total;
+    mox_err err;
+    void (*progress)(void *ctx, uint64_t done, uint64_t total);
+    void *progress_ctx;
+    uint32_t slot_pieces; /* of the biggest slot */
+    _Atomic uint64_t next_piece;
+    _Atomic bool stop;
+} fill_job;
+
+/* The next load has ended: keep it; after a failure the others are given up. Lock held. */
+static void end_one(fill_job *f)
 {
-    const mox_slot *s = &st->slots.slot[slot];
-    while (s->generation == generation && s->state == MOX_SLOT_LOADING) {
-        pthread_cond_wait(&st->changed, &st->lock);
+    mox_store *st = f->st;
+    uint32_t slot = st->fill_order[f->n_ended++];
+    const mox_load *l = &st->info[slot].load;
+    if (f->err == MOX_OK && st->slots.slot[slot].state != MOX_SLOT_READY) {
+        f->err = mox_files_fail(st, l->layer, l->expert, &l->error);
+        atomic_store(&f->stop, true);
     }
-    if (s->generation != generation || s->state != MOX_SLOT_READY) {
-        const mox_load *l = &st->info[slot].load;
-        return mox_files_fail(st, l->layer, l->expert, &l->error);
+    if (f->err != MOX_OK) {
+        mox_ram_cancel(st, slot);
+        return;
     }
-    return MOX_OK;
+    mox_ram_keep(st, l->layer, slot);
+    f->done += st->layer[l->layer].slot_bytes;
+    if (f->progress) {
+        pthread_mutex_unlock(&st->lock);
+        f->progress(f->progress_ctx, f->done, f->total);
+        pthread_mutex_lock(&st->lock);
+    }
 }
 
-/* While the I/O thread reads, this thread takes the page faults of the slots ahead of it, and at the end
- * those of the slots that are not filled now: no step pays for them. */
+/* Loads that have ended, in order; wait: all of them. */
+static void collect(fill_job *f, bool wait)
+{
+    mox_store *st = f->st;
+    pthread_mutex_lock(&st->lock);
+    while (f->n_ended < f->n_filling) {
+        const mox_slot *s = &st->slots.slot[st->fill_order[f->n_ended]];
+        if (f->err != MOX_OK || s->state != MOX_SLOT_LOADING) {
+            end_one(f);
+        } else if (wait) {
+            pthread_cond_wait(&st->changed, &st->lock);
+        } else {
+            break;
+        }
+    }
+    pthread_mutex_unlock(&st->lock);
+}
+
+static void fill_work(void *arg, uint32_t worker, uint32_t n_workers)
+{
+    (void)n_workers;
+    fill_job *f = arg;
+    uint64_t n = (uint64_t)f->n_slots * f->slot_pieces;
+    uint64_t piece;
+    while (!atomic_load(&f->stop) && (piece = atomic_fetch_add(&f->next_piece, 1)) < n) {
+        mox_ram_populate(f->st, f->st->fill_order[piece / f->slot_pieces],
+                         piece % f->slot_pieces * PIECE_BYTES, PIECE_BYTES);
+        if (worker == 0) {
+            collect(f, false);
+        }
+    }
+    if (worker == 0) {
+        collect(f, true);
+    }
+}
+
+/* Start the loads; their slots, and then the slots that stay free, to fill_order. Lock held. */
+static void start_loads(mox_store *st, fill_job *f)
+{
+    uint32_t n = fill_list(st);
+    for (; f->n_filling < n; f->n_filling++) {
+        uint32_t key = st->fill_order[f->n_filling], layer = key / st->cfg.n_experts;
+        mox_slot_result r = mox_ram_want(st, layer, key % st->cfg.n_experts, MOX_READ_FILL);
+        if (r.verdict != MOX_SLOT_ALLOCATED) {
+            break; /* cannot be: quotas are slots */
+        }
+        f->total += st->layer[layer].slot_bytes;
+        st->fill_order[f->n_filling] = r.slot;
+    }
+    f->n_slots = f->n_filling;
+    size_t biggest = 1;
+    for (uint32_t i = 0; i < st->slots.n; i++) {
+        biggest = st->info[i].n_bytes > biggest ? st->info[i].n_bytes : biggest;
+        if (st->slots.slot[i].state == MOX_SLOT_FREE) {
+            st->fill_order[f->n_slots++] = i;
+        }
+    }
+    f->slot_pieces = (uint32_t)((biggest + PIECE_BYTES - 1) / PIECE_BYTES);
+}
+
 mox_err mox_store_fill(mox_store *st, const float *heat,
                        void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx)
 {
@@ -85,49 +171,15 @@ mox_err mox_store_fill(mox_store *st, const float *heat,
     for (size_t i = 0; heat && i < cells; i++) {
         st->layer[i / st->cfg.n_experts].stats[i % st->cfg.n_experts].prior = heat[i];
     }
+    fill_job f = {.st = st, .progress = progress, .progress_ctx = ctx};
     pthread_mutex_lock(&st->lock);
-    uint32_t n = fill_list(st);
-    uint64_t total = 0;
-    uint32_t queued = 0;
-    for (; queued < n; queued++) {
-        uint32_t layer = st->fill_order[queued] / st->cfg.n_experts;
-        mox_slot_result r =
-            mox_ram_want(st, layer, st->fill_order[queued] % st->cfg.n_experts, MOX_READ_FILL);
-        if (r.verdict != MOX_SLOT_ALLOCATED) {
-            break; /* cannot be: quotas are slots */
-        }
-        total += st->layer[layer].slot_bytes;
-        st->fill_order[queued] = r.slot;
-    }
+    start_loads(st, &f);
     mox_files_wake(st);
-    mox_err err = MOX_OK;
-    uint64_t done = 0;
-    uint32_t populated = 0;
-    for (uint32_t i = 0; i < queued; i++) {
-        uint32_t slot = st->fill_order[i];
-        pthread_mutex_unlock(&st->lock);
-        for (; populated < queued && populated < i + POPULATE_AHEAD; populated++) {
-            mox_ram_populate(st, st->fill_order[populated]);
-        }
-        pthread_mutex_lock(&st->lock);
-        mox_err e = err == MOX_OK ? wait_filled(st, slot, st->slots.slot[slot].generation) : MOX_OK;
-        if (err != MOX_OK || e != MOX_OK) {
-            err = err != MOX_OK ? err : e;
-            mox_ram_cancel(st, slot);
-            continue;
-        }
-        uint32_t layer = st->info[slot].load.layer;
-        mox_ram_keep(st, layer, slot);
-        done += st->layer[layer].slot_bytes;
-        if (progress) {
-            pthread_mutex_unlock(&st->lock);
-            progress(ctx, done, total);
-            pthread_mutex_lock(&st->lock);
-        }
-    }
     pthread_mutex_unlock(&st->lock);
-    for (uint32_t i = 0; i < st->slots.n; i++) { /* transit slots too; the others cost a system call */
-        mox_ram_populate(st, i);
+    if (st->cfg.pool) {
+        mox_pool_run(st->cfg.pool, fill_work, &f);
+    } else {
+        fill_work(&f, 0, 1);
     }
-    return err;
+    return f.err;
 }

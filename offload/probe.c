@@ -2,11 +2,11 @@
  * nothing else in the loop. Run before and after a measurement, since drives drift. */
 #include "offload/io.h"
 
+#include "runtime/core/arena.h"
 #include "runtime/core/bits.h"
 #include "runtime/core/clock.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 typedef struct probe {
@@ -65,11 +65,11 @@ mox_err mox_io_probe_rate(const char *path, uint64_t off, uint64_t bytes, size_t
     size_t state = mox_io_ring.state_bytes > mox_io_preads.state_bytes ? mox_io_ring.state_bytes
                                                                        : mox_io_preads.state_bytes;
     size_t staging = depth * p.request < 8192 ? 8192 : depth * p.request;
-    uint8_t *memory = aligned_alloc(4096, mox_round_up(staging + state, 4096));
-    if (!memory) {
-        return MOX_FAIL(MOX_E_NO_MEMORY, "probe: no memory for %zu bytes of buffers", staging);
-    }
-    memset(memory, 0, staging); /* fault the pages in before the clock starts */
+    /* In huge pages, as the store's buffers are: a request is then one piece of memory to the drive. Faulted in
+     * before the clock starts. */
+    mox_arena arena;
+    MOX_TRY(mox_arena_map(&arena, mox_round_up(staging, 64) + state, MOX_ARENA_HUGE | MOX_ARENA_POPULATE));
+    uint8_t *memory = arena.base;
     mox_err err;
     MOX_TRY_GOTO(err, mox_io_file_open(&p.file, path, memory), done);
     p.staging = memory;
@@ -80,7 +80,7 @@ mox_err mox_io_probe_rate(const char *path, uint64_t off, uint64_t bytes, size_t
         err = MOX_FAIL(MOX_E_ARG, "probe: %s has nothing to read at %llu", path, (unsigned long long)off);
         goto done;
     }
-    mox_io_cfg cfg = {&p.file.fd, 1, memory, staging, depth, memory + staging, NULL};
+    mox_io_cfg cfg = {&p.file.fd, 1, memory, staging, depth, memory + mox_round_up(staging, 64), NULL};
     p.ops = mode == MOX_IO_PREAD ? &mox_io_preads : &mox_io_ring;
     err = p.ops->open(NULL, &cfg, &p.io);
     if (err != MOX_OK && mode == MOX_IO_AUTO) {
@@ -101,6 +101,6 @@ done:
         p.ops->close(&p.io);
     }
     mox_io_file_close(&p.file);
-    free(memory);
+    mox_arena_unmap(&arena);
     return err;
 }

@@ -86,7 +86,8 @@ typedef struct mox_store_cfg {
     void *bind_ctx;
     const struct mox_io_ops *io_override; /* tests: a fault seam around a real backend; NULL otherwise */
     void *io_override_ctx;
-    bool reserve_only; /* --dry-run: lay out, do not start threads or open files */
+    struct mox_pool *pool; /* its workers fault memory in while the fill reads; may be NULL */
+    bool reserve_only;     /* --dry-run: lay out, do not start threads or open files */
 } mox_store_cfg;
 
 typedef struct mox_store mox_store;

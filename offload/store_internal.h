@@ -235,8 +235,9 @@ mox_slot_result mox_ram_want(mox_store *st, uint32_t layer, uint32_t expert, mox
 void mox_ram_keep(mox_store *st, uint32_t layer, uint32_t slot);
 void mox_ram_admit(mox_store *st, uint32_t layer, uint32_t slot);
 void mox_ram_cancel(mox_store *st, uint32_t slot);
-/* The pages of a slot are faulted in now rather than by the read that first fills them. No lock needed. */
-void mox_ram_populate(const mox_store *st, uint32_t slot);
+/* The pages of a piece of a slot are faulted in now rather than by the read that first fills them; a piece behind the
+ * slot's end is none. No lock needed. */
+void mox_ram_populate(const mox_store *st, uint32_t slot, size_t off, size_t bytes);
 
 /* reads.c: until the thread is told to stop and nothing is in flight */
 void mox_reads_serve(mox_store *st);

@@ -169,11 +169,15 @@ void mox_ram_admit(mox_store *st, uint32_t layer, uint32_t slot)
     st->count.evictions++;
 }
 
-void mox_ram_populate(const mox_store *st, uint32_t slot)
+void mox_ram_populate(const mox_store *st, uint32_t slot, size_t off, size_t bytes)
 {
+    const mox_slot_info *info = &st->info[slot];
+    if (off >= info->n_bytes) {
+        return;
+    }
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t begin = (uintptr_t)st->info[slot].bytes & ~(page - 1);
-    uintptr_t end = (uintptr_t)st->info[slot].bytes + st->info[slot].n_bytes;
+    uintptr_t begin = ((uintptr_t)info->bytes + off) & ~(page - 1);
+    uintptr_t end = (uintptr_t)info->bytes + (off + bytes < info->n_bytes ? off + bytes : info->n_bytes);
     /* Older kernels refuse: the first load of the slot then takes the faults. Contents are left alone, so the
      * I/O thread may be writing here. */
     madvise((void *)begin, end - begin, MADV_POPULATE_WRITE);
