@@ -36,6 +36,12 @@ struct mox_ctx {
     mox_use_counters base_layers[MOX_PLAN_MAX_LAYERS];
 };
 
+/* memory.c. mox_ctx_map: the plan's arenas, in huge pages and locked where that is wanted and allowed (a line in the
+ * log says where not). Errors MOX_E_NO_MEMORY. mox_ctx_check_huge: once they are filled, put together what is not in
+ * huge pages, or say so. */
+MOX_NODISCARD mox_err mox_ctx_map(mox_ctx *ctx);
+void mox_ctx_check_huge(mox_ctx *ctx);
+
 /* mox_ctx_logits: logits of rows idx[0..n) of the last step to out, hashed; n <= MOX_LOGITS_ROWS. */
 MOX_NODISCARD mox_err mox_ctx_logits(mox_ctx *ctx, const uint32_t *idx, uint32_t n, float *out);
 /* mox_ctx_eval: mox_eval with a phase and, per micro-batch, a progress callback. */

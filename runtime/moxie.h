@@ -36,6 +36,7 @@ typedef struct mox_cfg {
     bool look_ahead;    /* default true */
     int isa;            /* mox_isa, -1 = best present */
     bool act_f32;       /* audit: activations not rounded */
+    bool huge_pages;    /* default true: ask for 2 MiB pages */
     uint64_t seed;
     uint64_t io_limit_bps;    /* bench only */
     bool shuffle_predictions; /* bench only */

@@ -23,6 +23,7 @@ enum {
     TRACE_BUFFER_BYTES = 256 << 10,
     PROGRESS_NS = 100000000,
     PAGE = 4096,
+    DENSE_STAGING = 20 << 20, /* 32 reads of 512 KiB, and more for wide rows */
 };
 
 /* Linux 5.14; a kernel without it faults the pages in at first use. */
@@ -41,6 +42,7 @@ void mox_cfg_defaults(mox_cfg *cfg)
                      .policy = "auto",
                      .look_ahead = true,
                      .isa = -1,
+                     .huge_pages = true,
                      .log = {.level = MOX_LOG_INFO}};
 }
 
@@ -134,18 +136,6 @@ static mox_err prepare(mox_ctx *ctx)
     return MOX_OK;
 }
 
-/* One line of the plan becomes memory: mapped, bound to the workers' node, and touched now, so that a machine
- * without it says so here and not in the middle of an answer. */
-static mox_err map_line(mox_ctx *ctx, mox_arena *a, uint64_t bytes)
-{
-    if (ctx->cfg.dry_run) {
-        return mox_arena_map(a, bytes, MOX_ARENA_RESERVE);
-    }
-    MOX_TRY(mox_arena_map(a, bytes, MOX_ARENA_HUGE));
-    mox_topo_bind_memory(ctx->topo, a->base, bytes);
-    return MOX_OK;
-}
-
 static void touch(mox_arena *a)
 {
     for (size_t at = 0; at < a->bytes; at += PAGE) {
@@ -155,11 +145,7 @@ static void touch(mox_arena *a)
 
 static mox_err allocate(mox_ctx *ctx)
 {
-    const mox_plan *p = &ctx->plan;
-    MOX_TRY(map_line(ctx, &ctx->dense, p->dense_bytes));
-    MOX_TRY(map_line(ctx, &ctx->kv, p->kv_bytes));
-    MOX_TRY(map_line(ctx, &ctx->buffers, p->buffer_bytes));
-    MOX_TRY(map_line(ctx, &ctx->store_arena, ctx->place.store_bytes));
+    MOX_TRY(mox_ctx_map(ctx));
     mox_graph *g = &ctx->graph;
     *g = (mox_graph){.m = ctx->model, .dims = ctx->dims, .kept = ctx->plan.kept};
     if (ctx->cfg.dry_run) {
@@ -209,11 +195,8 @@ static mox_err start_store(mox_ctx *ctx)
     s->log = &ctx->cfg.log;
     s->io_override = ctx->cfg.io_override;
     s->io_override_ctx = ctx->cfg.io_override_ctx;
+    s->pool = ctx->pool;
     s->reserve_only = ctx->cfg.dry_run;
-    if (!ctx->cfg.dry_run && mlock2(ctx->store_arena.base, ctx->store_arena.bytes, MLOCK_ONFAULT) != 0) {
-        mox_log_line(&ctx->cfg.log, MOX_LOG_INFO, "open: expert memory is not locked (%s)",
-                     errno == ENOMEM || errno == EPERM ? "RLIMIT_MEMLOCK" : "refused");
-    }
     MOX_TRY(mox_store_create(&ctx->store, s, &ctx->store_arena));
     ctx->graph.store = ctx->store;
     if (ctx->cfg.dry_run) {
@@ -239,6 +222,28 @@ static mox_err start_trace(mox_ctx *ctx)
     return mox_trace_create(&ctx->graph.trace, ctx->cfg.record, &h, TRACE_BUFFER_BYTES);
 }
 
+/* Buffers for the reads are lent by what is not in use yet: the scratch of the graph or the end of the experts'
+ * memory, which is given back as it was. */
+static mox_err load_dense(mox_ctx *ctx)
+{
+    mox_dense_load load = {.pool = ctx->pool,
+                           .arena = &ctx->dense,
+                           .staging = ctx->graph.staging,
+                           .staging_bytes = ctx->graph.staging_bytes,
+                           .io = ctx->cfg.io,
+                           .progress = report_dense,
+                           .progress_ctx = ctx};
+    size_t lent = ctx->store_arena.bytes < DENSE_STAGING ? ctx->store_arena.bytes : DENSE_STAGING;
+    if (lent <= load.staging_bytes) {
+        return mox_model_load_dense(ctx->model, &load);
+    }
+    load.staging = ctx->store_arena.base + ctx->store_arena.bytes - lent;
+    load.staging_bytes = lent;
+    mox_err err = mox_model_load_dense(ctx->model, &load);
+    memset(load.staging, 0, lent);
+    return err;
+}
+
 static double seconds_since(uint64_t begin)
 {
     return (double)(mox_now_ns() - begin) / 1e9;
@@ -256,8 +261,7 @@ static mox_err bring_up(mox_ctx *ctx)
     snprintf(ctx->device, sizeof ctx->device, "%s, %u thread%s", ctx->ops->name, ctx->dims.n_threads,
              ctx->dims.n_threads == 1 ? "" : "s");
     uint64_t begin = mox_now_ns();
-    MOX_TRY(mox_model_load_dense(ctx->model, ctx->pool, ctx->graph.staging, ctx->graph.staging_bytes,
-                                 report_dense, ctx));
+    MOX_TRY(load_dense(ctx));
     for (uint32_t i = 0; i < ctx->model->n_weights; i++) {
         ctx->load.dense_bytes += ctx->model->weights[i].file_bytes;
     }
@@ -270,6 +274,7 @@ static mox_err bring_up(mox_ctx *ctx)
         mox_store_counters(ctx->store, &c, NULL);
         ctx->load.expert_bytes = c.io.fill_bytes;
     }
+    mox_ctx_check_huge(ctx);
     return start_trace(ctx);
 }
 

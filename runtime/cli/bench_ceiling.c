@@ -105,8 +105,8 @@ static mox_err compute_ceilings(const mox_ceilings_cfg *cfg, mox_ceilings *out)
 mox_err mox_ceilings_measure(const mox_ceilings_cfg *cfg, mox_ceilings *out)
 {
     *out = (mox_ceilings){0};
-    MOX_TRY(compute_ceilings(cfg, out));
-    return disk_ceiling(cfg, out);
+    MOX_TRY(disk_ceiling(cfg, out));
+    return compute_ceilings(cfg, out);
 }
 
 mox_ceilings mox_ceilings_best(const mox_ceilings *before, const mox_ceilings *after)

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 static const mox_choice on_off[] = {{"on", 1}, {"off", 0}, {NULL, 0}};
+static const mox_choice auto_off[] = {{"auto", 1}, {"off", 0}, {NULL, 0}};
 static const mox_choice auto_word[] = {{"auto", 0}, {NULL, 0}};
 static const mox_choice kv_types[] = {
     {"f16", MOX_KV_F16}, {"q8_0", MOX_KV_Q8_0}, {"f32", MOX_KV_F32}, {NULL, 0}};
@@ -309,6 +310,14 @@ const mox_option mox_options[] = {
      .initial = "int8",
      .choices = activations,
      .help = "f32: audit mode, activations are not rounded",
+     .commands = MOX_CMD_ENGINE},
+    {.name = "hugepages",
+     .kind = MOX_OPT_SWITCH,
+     .field = FIELD(cfg.huge_pages),
+     .argument = "auto|off",
+     .initial = "auto",
+     .choices = auto_off,
+     .help = "ask for memory in pages of 2 MiB",
      .commands = MOX_CMD_ENGINE},
     {.name = "io-limit",
      .kind = MOX_OPT_SIZE,

@@ -85,9 +85,9 @@ mox_err mox_arena_map(mox_arena *out, size_t bytes, unsigned flags)
         int err = errno;
         return MOX_FAIL_SYS(MOX_E_NO_MEMORY, err, "memory: %zu bytes refused: %s", bytes, strerror(err));
     }
-    if (flags & MOX_ARENA_HUGE) {
+    if (flags & (MOX_ARENA_HUGE | MOX_ARENA_SMALL)) {
         /* Advice: a kernel without huge pages refuses it and the memory works all the same. */
-        madvise(p, mapped, MADV_HUGEPAGE);
+        madvise(p, mapped, flags & MOX_ARENA_HUGE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     }
     if ((flags & MOX_ARENA_POPULATE) && !reserve) {
         int err = populate(p, mapped);
@@ -125,15 +125,15 @@ void *mox_arena_take(mox_arena *a, size_t bytes, size_t align)
     return a->base + start;
 }
 
-/* Bytes of [begin, end) that lie in arenas of at least one huge page. */
+/* Bytes of [begin, end) that lie in arenas and could be in huge pages. */
 static uint64_t overlap(const mox_arena *const *arenas, uint32_t n, uintptr_t begin, uintptr_t end)
 {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < n; i++) {
-        uintptr_t b = (uintptr_t)arenas[i]->base, e = b + mox_round_up(arenas[i]->bytes, page_bytes());
+        uintptr_t b = (uintptr_t)arenas[i]->base, e = b + (arenas[i]->bytes & ~(size_t)(HUGE_BYTES - 1));
         b = b > begin ? b : begin;
         e = e < end ? e : end;
-        sum += arenas[i]->base && arenas[i]->bytes >= HUGE_BYTES && e > b ? e - b : 0;
+        sum += arenas[i]->base && e > b ? e - b : 0;
     }
     return sum;
 }

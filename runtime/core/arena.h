@@ -18,9 +18,10 @@ typedef struct mox_arena {
 } mox_arena;
 
 typedef enum mox_arena_flags {
-    MOX_ARENA_HUGE = 1,    /* ask for 2 MiB pages */
-    MOX_ARENA_RESERVE = 2, /* address space only (--dry-run): touching it faults */
-    MOX_ARENA_POPULATE = 4 /* fault every page in now */
+    MOX_ARENA_HUGE = 1,     /* ask for 2 MiB pages */
+    MOX_ARENA_RESERVE = 2,  /* address space only (--dry-run): touching it faults */
+    MOX_ARENA_POPULATE = 4, /* fault every page in now */
+    MOX_ARENA_SMALL = 8     /* no 2 MiB pages, even where the system gives them unasked */
 } mox_arena_flags;
 
 mox_arena mox_arena_plan(void);

@@ -107,11 +107,18 @@ size_t mox_model_bytes(const mox_model *m);
 void mox_model_take_dense(mox_model *m, mox_arena *a);
 /* mox_model_staging_bytes: the least that mox_model_load_dense can work with. */
 size_t mox_model_staging_bytes(const mox_model *m);
-/* mox_model_load_dense: read every dense weight with pread, in pieces, through `staging`. Errors MOX_E_OPEN,
- * MOX_E_IO, MOX_E_TRUNCATED. */
-typedef void (*mox_load_progress)(void *ctx, uint64_t done, uint64_t total);
-MOX_NODISCARD mox_err mox_model_load_dense(mox_model *m, mox_pool *pool, void *staging, size_t staging_bytes,
-                                           mox_load_progress progress, void *progress_ctx);
+/* mox_model_load_dense: read every dense weight in pieces through `staging`. Errors MOX_E_OPEN, MOX_E_IO,
+ * MOX_E_TRUNCATED. Threads: the step thread, with the pool. */
+typedef struct mox_dense_load {
+    mox_pool *pool;
+    const mox_arena *arena; /* of the weights: faulted in while the reads are under way */
+    void *staging;          /* lent; what it holds afterwards is not defined */
+    size_t staging_bytes;
+    mox_io_mode io;
+    void (*progress)(void *ctx, uint64_t done, uint64_t total); /* may be NULL */
+    void *progress_ctx;
+} mox_dense_load;
+MOX_NODISCARD mox_err mox_model_load_dense(mox_model *m, const mox_dense_load *cfg);
 
 /* mox_model_slot_bytes: memory of one expert of a MoE layer; a record with its end where the file is packed. */
 size_t mox_model_slot_bytes(const mox_model *m, uint32_t moe_layer);
