@@ -126,7 +126,9 @@ mox_err mox_cli_parse_ids(const char *text, bool stop_at_newline, const char **r
         errno = 0;
         unsigned long v = (*text >= '0' && *text <= '9') ? strtoul(text, &end, 10) : 0;
         if (end == NULL || errno != 0 || v >= UINT32_MAX || strchr(" \t\r\n\v\f", *end) == NULL) {
-            err = MOX_FAIL(MOX_E_TOKEN, "token %u is not a decimal id: %.24s", len, text);
+            int n_word = (int)strcspn(text, " \t\r\n\v\f");
+            err = MOX_FAIL(MOX_E_TOKEN, "token %u is not a decimal id: %.*s", len, n_word < 24 ? n_word : 24,
+                           text);
             break;
         }
         if (len == cap) {

@@ -4,6 +4,7 @@
 #include "runtime/cli/ui.h"
 
 #include "runtime/core/clock.h"
+#include "runtime/gguf/gguf.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -52,7 +53,10 @@ int mox_ui_error(void)
     if (e->sys != 0 && strstr(e->msg, strerror(e->sys)) == NULL) {
         snprintf(sys, sizeof sys, ": %s", strerror(e->sys));
     }
-    mox_ui_line("error: %s%s [MX-%04d]", e->msg[0] != '\0' ? e->msg : mox_err_text(e->code), sys, -e->code);
+    /* a message may quote a file or an argument: one line, and nothing that moves a terminal's cursor */
+    char msg[800];
+    mox_escape((mox_str){e->msg, strlen(e->msg)}, msg, sizeof msg);
+    mox_ui_line("error: %s%s [MX-%04d]", msg[0] != '\0' ? msg : mox_err_text(e->code), sys, -e->code);
     const char *fix = e->fix;
     for (bool first = true; *fix != '\0'; first = false) {
         size_t n = strcspn(fix, "\n");

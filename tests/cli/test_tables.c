@@ -2,6 +2,7 @@
  * scripts, docs/options.md and the keys of the configuration all name exactly the options of the table.
  */
 #include "runtime/cli/docs.h"
+#include "runtime/cli/explain.h"
 #include "runtime/cli/options.h"
 
 #include <criterion/criterion.h>
@@ -252,4 +253,23 @@ Test(cli_tables, help_has_every_option)
         free(all);
         free(usual);
     }
+}
+
+/* Every code of the table of errors is explained once, in its order, with causes and a remedy. */
+Test(cli_tables, every_error_code_is_explained)
+{
+    static const mox_err codes[] = {
+#define X(name, number, exit_code, text) MOX_E_##name,
+        MOX_ERRORS(X)
+#undef X
+    };
+    const mox_explanation *e = mox_explanations;
+    for (size_t i = 1; i < sizeof codes / sizeof *codes; i++, e++) { /* the first is OK */
+        cr_assert(e->means != NULL && e->code == codes[i], "MX-%d has no explanation at its place", -codes[i]);
+        size_t n = strlen(e->means);
+        cr_expect(n > 20 && e->means[n - 1] == '.', "MX-%d: whole sentences", -e->code);
+        cr_expect(strlen(e->causes) > 5 && e->causes[strlen(e->causes) - 1] == '\n', "MX-%d: causes", -e->code);
+        cr_expect(strlen(e->remedy) > 5 && e->remedy[strlen(e->remedy) - 1] == '\n', "MX-%d: remedy", -e->code);
+    }
+    cr_expect_null(e->means, "MX-%d is explained and does not exist", -e->code);
 }
