@@ -196,9 +196,10 @@ static mox_slot_event_kind record_arrived(mox_store *st, const mox_req *r, uint3
     return differs ? read_again(st, r, &src, parts) : MOX_SLOT_READ_DONE;
 }
 
-size_t mox_records_buffer_bytes(void)
+/* No read goes there, but opening a file tries its alignment on 8 KiB of it. */
+size_t mox_records_buffer_bytes(const mox_store_cfg *cfg)
 {
-    return 2 * MOX_IO_ALIGN; /* no read goes there; opening a file tries its alignment on it */
+    return mox_round_up(mox_div_up(2 * MOX_IO_ALIGN, cfg->io_depth), 64);
 }
 
 const mox_parts_ops mox_parts_records = {

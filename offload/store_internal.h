@@ -166,7 +166,7 @@ typedef struct mox_parts_ops {
 
 extern const mox_parts_ops mox_parts_slabs, mox_parts_records;
 size_t mox_slabs_buffer_bytes(const mox_store_cfg *cfg);
-size_t mox_records_buffer_bytes(void);
+size_t mox_records_buffer_bytes(const mox_store_cfg *cfg);
 
 typedef struct mox_file_tier {
     mox_io_file *file; /* [n_files] */

@@ -15,7 +15,7 @@ uint32_t mox_files_parts(const mox_store *st, uint32_t layer, uint32_t expert)
 
 size_t mox_files_buffer_bytes(const mox_store_cfg *cfg)
 {
-    return cfg->layout.record ? mox_records_buffer_bytes() : mox_slabs_buffer_bytes(cfg);
+    return cfg->layout.record ? mox_records_buffer_bytes(cfg) : mox_slabs_buffer_bytes(cfg);
 }
 
 /* ---- queues (lock held) ---- */

@@ -24,13 +24,19 @@ enum {
     STAGING_SHARE = 16, /* of the experts' bytes */
     REQUEST_MIN = 128 << 10,
     REQUEST_MAX = 1 << 20,
+    MAX_DEPTH = 32,
     AHEAD_SHARE = 10, /* look-ahead slots may cost a tenth of what is left */
 };
 #define AUTO_LEFT_FREE (2ull << 30)
 
-/* Staging: about `experts` / 16, in requests of a sixteenth of it or 1 MiB. */
+/* Staging: about `experts` / 16, in requests of a sixteenth of it or 1 MiB. Records are read without. */
 static void choose_io(mox_placement *p, uint64_t experts)
 {
+    if (p->store.layout.record) {
+        p->store.io_request_bytes = REQUEST_MAX;
+        p->store.io_depth = MAX_DEPTH;
+        return;
+    }
     uint64_t staging = experts / STAGING_SHARE;
     staging = staging > STAGING_MAX ? STAGING_MAX : staging;
     staging = staging < STAGING_MIN ? STAGING_MIN : staging;
@@ -39,7 +45,7 @@ static void choose_io(mox_placement *p, uint64_t experts)
         request *= 2;
     }
     p->store.io_request_bytes = request;
-    p->store.io_depth = (uint32_t)(staging / request > 32 ? 32 : staging / request);
+    p->store.io_depth = (uint32_t)(staging / request > MAX_DEPTH ? MAX_DEPTH : staging / request);
 }
 
 /* The store's bytes with the quotas as they stand: its own code on a planning arena. */
