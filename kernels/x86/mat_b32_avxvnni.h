@@ -166,10 +166,12 @@ static inline __m256 scales_e8m0(const uint8_t *p)
     return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, small, is_small));
 }
 
+/* shape_<name>: what tiles and panels know of a format. */
 #define B32_TILE(name, ...)                                                                                  \
+    static const b32_shape shape_##name = {__VA_ARGS__};                                                     \
     BODY name(VNNI_ARGS)                                                                                     \
     {                                                                                                        \
-        b32((b32_shape){__VA_ARGS__}, chunk, cols, half, wide, x, n, p);                                     \
+        b32(shape_##name, chunk, cols, half, wide, x, n, p);                                                 \
     }                                                                                                        \
     VNNI_TILE(name)
 #define F16_SCALES .scales = scales_f16, .scale = 2
