@@ -89,9 +89,11 @@ double mox_ceiling_int(mox_pool *pool, mox_isa isa)
 {
     mox_ceiling_int_fn *fn = mox_ceiling_int_plain;
 #if defined(__x86_64__)
-    fn = isa == MOX_ISA_AVX512 ? mox_ceiling_int_avx512
-         : isa == MOX_ISA_AVX2 ? mox_ceiling_int_avx2
-                               : mox_ceiling_int_plain;
+    fn = isa == MOX_ISA_AVX512    ? mox_ceiling_int_avx512
+         : isa == MOX_ISA_AVX2    ? mox_ceiling_int_avx2
+         : isa != MOX_ISA_AVXVNNI ? mox_ceiling_int_plain
+         : mox_isa_vex_vnni()     ? mox_ceiling_int_avxvnni_vex
+                                  : mox_ceiling_int_avxvnni_evex;
 #endif
     double best = 0;
     for (int i = 0; i < PASSES; i++) {

@@ -15,6 +15,7 @@ typedef uint64_t mox_ceiling_int_fn(uint64_t rounds);
 
 mox_ceiling_read_fn mox_ceiling_read_plain, mox_ceiling_read_avx2, mox_ceiling_read_avx512;
 mox_ceiling_int_fn mox_ceiling_int_plain, mox_ceiling_int_avx2, mox_ceiling_int_avx512;
+mox_ceiling_int_fn mox_ceiling_int_avxvnni_vex, mox_ceiling_int_avxvnni_evex;
 
 /* GB/s (1e9) of all the pool's threads over the buffer, best of several passes; the widest loads present. The
  * buffer should be in 2 MiB pages, be much bigger than the caches, and have been written (not the zero page). */
