@@ -1,9 +1,12 @@
-/* Greedy: each new configuration is the best of many random ones, by the number of pairs it newly covers. One
- * of its pairs is always taken from those still open, so that every round makes progress. */
+/* Greedy: each new configuration is the best of many random ones, by the number of pairs it newly covers, among equal
+ * ones the cheapest. One of its pairs is always taken from those still open, so that every round makes progress. When
+ * all are covered, a configuration is the cheaper of two random ones. */
 #include "p1/covering.h"
 
 #include <stdbool.h>
 #include <string.h>
+
+enum { COVER_TRIES = 60, FILL_TRIES = 2 };
 
 typedef struct pair_set {
     bool covered[COVER_MAX_FACTORS][COVER_MAX_FACTORS][COVER_MAX_LEVELS][COVER_MAX_LEVELS];
@@ -70,7 +73,7 @@ static cover_config candidate(const pair_set *s, const uint8_t *levels, uint32_t
 }
 
 uint32_t cover_pairs(const uint8_t *levels, uint32_t n_factors, uint64_t seed, uint32_t want,
-                     cover_config *out, uint32_t max, uint32_t *pairs)
+                     cover_cost *cost, cover_config *out, uint32_t max, uint32_t *pairs)
 {
     static pair_set s;
     memset(&s, 0, sizeof s);
@@ -84,13 +87,17 @@ uint32_t cover_pairs(const uint8_t *levels, uint32_t n_factors, uint64_t seed, u
     while ((covered < total || n < want) && n < max) {
         cover_config best = {{0}};
         uint32_t best_gain = 0;
-        bool found = false;
-        for (int t = 0; t < 60; t++) {
-            cover_config c = candidate(&s, levels, n_factors, covered < total, &state);
+        double best_cost = 0;
+        bool found = false, open = covered < total;
+        for (int t = 0; t < (open ? COVER_TRIES : FILL_TRIES); t++) {
+            cover_config c = candidate(&s, levels, n_factors, open, &state);
             uint32_t gain = new_pairs(&s, &c, n_factors);
-            if (is_new(out, n, &c) && (!found || gain > best_gain)) {
+            double c_cost = cost(&c);
+            bool better = !found || gain > best_gain || (gain == best_gain && c_cost < best_cost);
+            if (better && is_new(out, n, &c)) {
                 best = c;
                 best_gain = gain;
+                best_cost = c_cost;
                 found = true;
             }
         }
