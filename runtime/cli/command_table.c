@@ -66,6 +66,13 @@ const mox_command mox_commands[] = {
      .run = mox_cmd_explain,
      .n_words = 1,
      .no_model = true},
+    {.name = "doctor",
+     .bit = MOX_CMD_DOCTOR,
+     .usage = "[MODEL] [--json] [--strict]",
+     .summary = "check memory, disk, limits and processor, with advice",
+     .examples = "  moxie doctor mixtral.gguf       its disk too\n"
+                 "  moxie doctor --json --strict    exit code 8 if there are warnings\n",
+     .run = mox_cmd_doctor},
     {.name = "config",
      .bit = MOX_CMD_CONFIG,
      .usage = "show|path [MODEL] [--origin] [options]",

@@ -14,6 +14,7 @@ mox_err mox_cmd_pack(mox_opts *o);
 mox_err mox_cmd_completion(mox_opts *o);
 mox_err mox_cmd_config(mox_opts *o);
 mox_err mox_cmd_explain(mox_opts *o);
+mox_err mox_cmd_doctor(mox_opts *o);
 mox_err mox_cmd_docs(mox_opts *o);
 
 #endif
