@@ -1,15 +1,15 @@
 /* Matrix times rows on the CPU: groups of 16 rows over the pool, tiles of activations, sums in their one
  * order.
  *
- * A worker takes a strip of groups small enough for its L2 and runs all tiles of activations over it, so the
- * weights come from memory once whatever the number of rows. With one row that order is a plain stream. What
- * is summed in which order is mox_row_sums (mat_tile.h) and nothing else, so the cut over workers, strips and
- * tiles cannot change a bit.
+ * Many rows are packed into a panel (panel.h), some at a time, and each group of weights is read once for all
+ * of them. Few rows are used as they lie: a worker takes a strip of groups small enough for its L2 and runs all
+ * tiles of activations over it, so the weights come from memory once whatever the number of rows; with one row
+ * that order is a plain stream. What is summed in which order is mox_row_sums (mat_tile.h) and nothing else, so
+ * the cut over workers, strips and tiles cannot change a bit.
  */
 #include "kernels/mat_mul.h"
 
-#include "kernels/half.h"
-#include "kernels/mat_tile.h"
+#include "kernels/panel.h"
 #include "runtime/core/bits.h"
 
 #include <string.h>
@@ -148,8 +148,66 @@ static void mul_range(void *arg, uint32_t begin, uint32_t end, uint32_t worker)
     }
 }
 
+/* A round of the rows of a product through a panel. */
+typedef struct panel_round {
+    const mox_mat_mul_args *a;
+    mox_panel_job job;
+    mox_panel panel;
+    uint32_t row0;
+} panel_round;
+
+size_t mox_mat_mul_scratch_bytes(mox_act_kind kind, uint32_t cols, uint32_t n)
+{
+    return mox_panel_bytes(kind, cols, n < MOX_PANEL_ROWS ? n : MOX_PANEL_ROWS);
+}
+
+static void pack_rows(void *arg, uint32_t begin, uint32_t end, uint32_t worker)
+{
+    (void)worker;
+    const panel_round *m = arg;
+    for (uint32_t i = begin; i < end; i++) {
+        mox_panel_put_row(&m->panel, i, (const uint8_t *)m->a->x.data + (m->row0 + i) * m->a->x.row_bytes);
+    }
+}
+
+/* Outputs of a group lie a row apart, each in a line of its own, often in the same set of L1: they are asked
+ * for before the products, which take longer. */
+static void panel_groups(void *arg, uint32_t begin, uint32_t end, uint32_t worker)
+{
+    (void)worker;
+    const panel_round *m = arg;
+    for (uint32_t g = begin; g < end; g++) {
+        float y[MOX_PANEL_ROWS][R];
+        for (uint32_t i = 0; i < m->panel.n; i++) {
+            __builtin_prefetch(m->a->y + (m->row0 + i) * m->a->y_stride + (size_t)g * R, 1, 2);
+        }
+        mox_panel_group_mul(&m->job, g, &m->panel, 0, mox_panel_tiles(&m->panel), y);
+        for (uint32_t i = 0; i < m->panel.n; i++) {
+            store_group(m->a, g, m->row0 + i, y[i]);
+        }
+    }
+}
+
+static mox_err mul_by_panels(mox_pool *pool, mox_isa isa, const mox_mat_mul_args *a)
+{
+    panel_round m = {.a = a};
+    MOX_TRY(mox_panel_job_init(&m.job, isa, a->w, a->x.kind));
+    uint32_t groups = mox_mat_groups(a->w), grain = mox_mat_grain(groups, mox_pool_workers(pool), MAX_GRAIN);
+    for (; m.row0 < a->n; m.row0 += m.panel.n) {
+        uint32_t left = a->n - m.row0;
+        mox_panel_init(&m.panel, isa, a->x.kind, a->w->cols, left < MOX_PANEL_ROWS ? left : MOX_PANEL_ROWS,
+                       a->scratch);
+        mox_pool_for(pool, m.panel.n, 4, pack_rows, &m);
+        mox_pool_for(pool, groups, grain, panel_groups, &m);
+    }
+    return MOX_OK;
+}
+
 mox_err mox_mat_mul_cpu(mox_pool *pool, mox_isa isa, const mox_mat_mul_args *a)
 {
+    if (a->scratch != NULL && a->n >= MOX_PANEL_MIN) {
+        return mul_by_panels(pool, isa, a);
+    }
     mul_job m = {.a = a};
     MOX_TRY(mox_mat_job_init(&m.tile, isa, a->w, a->x.kind));
     uint64_t group_bytes = R * mox_type_row_bytes(a->w->type, a->w->cols);

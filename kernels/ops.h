@@ -75,6 +75,7 @@ typedef struct mox_mat_mul_args { /* y[i][r] = W[r] . x[i] (+ bias[r]) */
     float *y;
     size_t y_stride; /* floats between rows */
     uint32_t n;
+    void *scratch; /* mox_mat_mul_scratch_bytes; NULL: none, and many rows are slower */
 } mox_mat_mul_args;
 
 typedef struct mox_rope_args { /* pairs (2i, 2i+1): NORM rotation of the first 2*n_pairs elements of each head
@@ -171,6 +172,7 @@ struct mox_ops {
 
 /* Bytes an operation needs beside its arguments; the plan reserves them. n_workers: mox_pool_workers. */
 size_t mox_attention_scratch_bytes(uint32_t n_ctx, uint32_t head_dim, uint32_t n_workers);
+size_t mox_mat_mul_scratch_bytes(mox_act_kind kind, uint32_t cols, uint32_t n);
 /* of calls with at most n_uses experts and n_rows rows of all of them */
 size_t mox_experts_scratch_bytes(const mox_expert_layout *l, uint32_t n_uses, uint32_t n_rows,
                                  uint32_t n_workers);

@@ -17,6 +17,9 @@ static const mox_panels *panels_of(mox_isa isa)
     if (isa == MOX_ISA_AVX512) {
         return &mox_panels_avx512;
     }
+    if (isa == MOX_ISA_AVXVNNI) {
+        return mox_isa_vex_vnni() ? &mox_panels_avxvnni_vex : &mox_panels_avxvnni_evex;
+    }
     if (isa == MOX_ISA_AVX2) {
         return &mox_panels_avx2;
     }
@@ -29,11 +32,6 @@ size_t mox_panel_bytes(mox_act_kind kind, uint32_t cols, uint32_t n)
 {
     size_t lane = (size_t)mox_div_up(cols, MOX_BLOCK) * mox_panel_words(kind) * 4;
     return mox_round_up(lane * (n + MAX_PAD), 64);
-}
-
-void mox_panel_init(mox_panel *p, mox_isa isa, mox_act_kind kind, uint32_t cols, uint32_t n, void *mem)
-{
-    *p = (mox_panel){.kind = kind, .cols = cols, .n = n, .sizes = panels_of(isa)->sizes, .data = mem};
 }
 
 /* Bytes of one lane of one block. */
@@ -52,6 +50,18 @@ static uint32_t size_for(const uint32_t *sizes, uint32_t n)
     return sizes[i];
 }
 
+void mox_panel_init(mox_panel *p, mox_isa isa, mox_act_kind kind, uint32_t cols, uint32_t n, void *mem)
+{
+    const uint32_t *sizes = panels_of(isa)->sizes;
+    uint32_t full = n - n % sizes[0];
+    *p = (mox_panel){.kind = kind,
+                     .cols = cols,
+                     .n = n,
+                     .lanes = full + (full < n ? size_for(sizes, n - full) : 0),
+                     .sizes = sizes,
+                     .data = mem};
+}
+
 uint32_t mox_panel_tiles(const mox_panel *p)
 {
     return mox_div_up(p->n, p->sizes[0]);
@@ -62,10 +72,13 @@ mox_panel_tile mox_panel_tile_at(const mox_panel *p, uint32_t t)
 {
     uint32_t row0 = t * p->sizes[0], left = p->n - row0;
     uint32_t n = left < p->sizes[0] ? left : p->sizes[0];
-    return (mox_panel_tile){.row0 = row0,
-                            .n = n,
-                            .size = size_for(p->sizes, n),
-                            .data = p->data + row0 * (size_t)mox_div_up(p->cols, MOX_BLOCK) * lane_bytes(p)};
+    return (mox_panel_tile){.row0 = row0, .n = n, .size = size_for(p->sizes, n)};
+}
+
+/* Where a tile's block begins. */
+static uint8_t *tile_data(const mox_panel *p, const mox_panel_tile *t, uint32_t block)
+{
+    return p->data + ((size_t)block * p->lanes + t->row0) * lane_bytes(p);
 }
 
 static void put_words(uint8_t *dst, uint32_t size, uint32_t word, uint32_t n, const void *src)
@@ -125,7 +138,7 @@ static void put_b(uint8_t *dst, uint32_t size, const mox_act_b *a)
 void mox_panel_put(const mox_panel *p, uint32_t row, uint32_t block, const void *act)
 {
     mox_panel_tile t = mox_panel_tile_at(p, row / p->sizes[0]);
-    uint8_t *dst = t.data + block * t.size * lane_bytes(p) + (size_t)(row - t.row0) * 4;
+    uint8_t *dst = tile_data(p, &t, block) + (size_t)(row - t.row0) * 4;
     uint32_t left = p->cols - block * MOX_BLOCK;
     switch (p->kind) {
     case MOX_ACT_K:
@@ -182,7 +195,7 @@ static void take_lane(mox_act_kind kind, const uint8_t *src, uint32_t size, uint
 static void tile_through(const mox_panel_run *r, mox_act_kind kind, uint32_t b, uint32_t t, mox_row_sums *s)
 {
     uint32_t left = r->cols - b * MOX_BLOCK, cols = left < MOX_BLOCK ? left : MOX_BLOCK, size = r->size[t];
-    const uint8_t *from = r->tile[t] + (size_t)b * size * mox_panel_words(kind) * 4;
+    const uint8_t *from = r->tile[t] + b * r->tile_stride;
     for (uint32_t i = 0; i < size; i += MOX_TILE_ROWS) {
         uint32_t n = size - i < MOX_TILE_ROWS ? size - i : MOX_TILE_ROWS;
         act_block act[MOX_TILE_ROWS];
@@ -203,8 +216,9 @@ static void tile_through(const mox_panel_run *r, mox_act_kind kind, uint32_t b, 
 static void run_through_tile(const mox_panel_run *r, mox_act_kind kind, mox_row_sums *s)
 {
     for (uint32_t b = 0; b < r->count; b++) {
-        for (uint32_t t = 0; t < r->n_tiles; t++) {
-            tile_through(r, kind, b, t, s + (size_t)t * MOX_PANEL_TILE);
+        mox_row_sums *of_tile = s;
+        for (uint32_t t = 0; t < r->n_tiles; of_tile += r->size[t++]) {
+            tile_through(r, kind, b, t, of_tile);
         }
     }
 }
@@ -249,15 +263,17 @@ void mox_panel_blocks_add(const mox_panel_job *j, uint32_t g, uint32_t b0, uint3
         uint32_t end = b0 < w->tail_block && w->tail_block < b1 ? w->tail_block : b1;
         mox_panel_run r = {.chunk = mox_mat_chunk(w, g, b0),
                            .stride = w->block_stride,
+                           .bytes = j->chunk_bytes,
                            .first = b0,
                            .count = end - b0,
                            .cols = w->cols - b0 * MOX_BLOCK,
                            .n_tiles = n_tiles,
+                           .tile_stride = p->lanes * lane_bytes(p),
                            .f = j->f,
                            .through = j->tile};
         for (uint32_t t = 0; t < n_tiles; t++) {
             mox_panel_tile tile = mox_panel_tile_at(p, t0 + t);
-            r.tile[t] = tile.data + b0 * tile.size * lane_bytes(p);
+            r.tile[t] = tile_data(p, &tile, b0);
             r.size[t] = tile.size;
         }
         j->fn(&r, s);
@@ -269,12 +285,10 @@ void mox_panel_group_mul(const mox_panel_job *j, uint32_t g, const mox_panel *p,
                          uint32_t n_tiles, float (*y)[R])
 {
     _Alignas(64) mox_row_sums s[MOX_PANEL_ROWS];
-    memset(s, 0, n_tiles * MOX_PANEL_TILE * sizeof s[0]);
+    mox_panel_tile first = mox_panel_tile_at(p, t0), last = mox_panel_tile_at(p, t0 + n_tiles - 1);
+    memset(s, 0, (last.row0 + last.size - first.row0) * sizeof s[0]);
     mox_panel_blocks_add(j, g, 0, mox_mat_blocks(j->w), p, t0, n_tiles, s);
-    for (uint32_t t = 0; t < n_tiles; t++) {
-        mox_panel_tile tile = mox_panel_tile_at(p, t0 + t);
-        for (uint32_t i = 0; i < tile.n; i++, y++) {
-            memcpy(*y, s[t * MOX_PANEL_TILE + i].row, sizeof s[0].row);
-        }
+    for (uint32_t i = 0; i < last.row0 + last.n - first.row0; i++) {
+        memcpy(y[i], s[i].row, sizeof s[i].row);
     }
 }

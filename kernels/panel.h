@@ -3,8 +3,8 @@
  * With more than a few tokens the multiplications are the limit, and the activations must lie in the order in
  * which a kernel takes them: rows of activations are a power of two apart, so that a dozen of them meet in
  * the same sets of L1, and 14,336 columns of four rows are more than L1 holds. A panel is cut into *tiles* of
- * tokens; in a tile, block by block of 256 columns, stand the codes of four columns of every token side by
- * side, then the sums and scales of every token. A kernel reads it as one stream, a broadcast per product.
+ * tokens; block by block of 256 columns, tile by tile, stand the codes of four columns of the tile's tokens side
+ * by side, then their sums and scales. A kernel reads it as one stream, a broadcast per product.
  * The tiles' sizes are those for which the instruction set has a body with its accumulators in registers; the
  * last tile may have lanes that no token uses, whose content and results mean nothing.
  *
@@ -18,23 +18,22 @@
 
 enum {
     MOX_PANEL_TILE = 12, /* tokens in a tile at most */
-    MOX_PANEL_RUN = 8,   /* tiles in a product at most */
-    MOX_PANEL_ROWS = MOX_PANEL_TILE * MOX_PANEL_RUN,
-    MOX_PANEL_MIN = 5 /* from here on a panel is faster than rows; any number is allowed */
+    MOX_PANEL_ROWS = 96, /* tokens in a product at most; all sizes of tiles divide it */
+    MOX_PANEL_RUN = 24,  /* tiles in a product at most, which are of 4 lanes */
+    MOX_PANEL_MIN = 5    /* from here on a panel is faster than rows; any number is allowed */
 };
 
 /* Activations of n rows (tokens); memory is the caller's. */
 typedef struct mox_panel {
     mox_act_kind kind;
-    uint32_t cols, n;
-    const uint32_t *sizes; /* of tiles, falling; of the instruction set */
+    uint32_t cols, n, lanes; /* lanes of all tiles */
+    const uint32_t *sizes;   /* of tiles, falling; of the instruction set */
     uint8_t *data;
 } mox_panel;
 
-/* Tokens [row0, row0 + n) of a panel; size >= n lanes at data. */
+/* Tokens [row0, row0 + n) of a panel in size >= n lanes. */
 typedef struct mox_panel_tile {
     uint32_t row0, n, size;
-    uint8_t *data;
 } mox_panel_tile;
 
 /* mox_panel_bytes: memory for a panel of n rows, a multiple of 64, for whatever instruction set. */
@@ -60,17 +59,29 @@ mox_panel_tile mox_panel_tile_at(const mox_panel *p, uint32_t t);
 typedef struct mox_panel_run {
     const uint8_t *chunk; /* the weights of block `first` */
     size_t stride;        /* bytes to those of the next */
+    size_t bytes;         /* of a block's weights: the next ones are fetched ahead */
     uint32_t first, count;
     uint32_t cols; /* columns from block `first` to the row's end, which closes its last span */
     uint32_t n_tiles;
     const uint8_t *tile[MOX_PANEL_RUN]; /* block `first` of each */
-    uint32_t size[MOX_PANEL_RUN];       /* its lanes */
+    size_t tile_stride;                 /* bytes to their next block */
+    uint32_t size[MOX_PANEL_RUN];       /* their lanes */
     const mox_format *f;                /* for types without a body of their own */
     mox_tile_fn *through;
 } mox_panel_run;
 
-/* Adds the partials of the run to the sums of each lane: those of tile t begin at s[t * MOX_PANEL_TILE]. */
+/* Adds the partials of the run to the sums of each lane, tile after tile. */
 typedef void mox_panel_fn(const mox_panel_run *r, mox_row_sums *s);
+
+/* Asks for the weights of block b while the one before is multiplied; beyond the run they may be anybody's,
+ * which costs nothing. */
+static inline void mox_panel_fetch(const mox_panel_run *r, uint32_t b)
+{
+    const uint8_t *p = r->chunk + b * r->stride;
+    for (size_t i = 0; i < r->bytes; i += 64) {
+        __builtin_prefetch(p + i, 0, 2);
+    }
+}
 
 /* A matrix and the kernel that multiplies it by panels of a kind. */
 typedef struct mox_panel_job {
@@ -79,20 +90,21 @@ typedef struct mox_panel_job {
     mox_tile_fn *tile;
     mox_panel_fn *fn;
     mox_act_kind kind;
+    size_t chunk_bytes;
 } mox_panel_job;
 
 /* mox_panel_job_init. Errors MOX_E_ARG: kinds do not match. */
 MOX_NODISCARD mox_err mox_panel_job_init(mox_panel_job *j, mox_isa isa, const mox_mat *w, mox_act_kind kind);
 
-/* mox_panel_group_mul: group g of the matrix times tiles [t0, t0 + n_tiles) of the panel, at most
- * MOX_PANEL_RUN, all blocks in order; y[i][r] is row r of the group for row i of those tiles. The more tiles at
- * once the better: a block of weights is unpacked once for all. */
+/* mox_panel_group_mul: group g of the matrix times tiles [t0, t0 + n_tiles) of the panel, MOX_PANEL_ROWS lanes
+ * at most, all blocks in order; y[i][r] is row r of the group for row i of those tiles. The more tiles at once
+ * the better: a block of weights is unpacked once for all. */
 void mox_panel_group_mul(const mox_panel_job *j, uint32_t g, const mox_panel *p, uint32_t t0,
                          uint32_t n_tiles, float (*y)[MOX_ROWS_PER_GROUP]);
 
-/* mox_panel_blocks_add: the share of blocks [b0, b1) in that, added to s[n_tiles * MOX_PANEL_TILE], where tile t
- * begins at (t - t0) * MOX_PANEL_TILE. Blocks must come in order; s starts as zeros, and s[i].row is the result
- * after the last block. */
+/* mox_panel_blocks_add: the share of blocks [b0, b1) in that, added to s[MOX_PANEL_ROWS], where s[i] is row i
+ * of those tiles (lanes beyond the last row are used). Blocks must come in order; s starts as zeros, and
+ * s[i].row is the result after the last block. */
 void mox_panel_blocks_add(const mox_panel_job *j, uint32_t g, uint32_t b0, uint32_t b1, const mox_panel *p,
                           uint32_t t0, uint32_t n_tiles, mox_row_sums *s);
 
@@ -134,5 +146,6 @@ typedef struct mox_panels {
 } mox_panels;
 
 extern const mox_panels mox_panels_avx2, mox_panels_avx512;
+extern const mox_panels mox_panels_avxvnni_vex, mox_panels_avxvnni_evex;
 
 #endif

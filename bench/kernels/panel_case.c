@@ -1,5 +1,5 @@
 /* The kernels for many tokens by themselves: panels are packed beforehand, every thread multiplies its share of
- * a matrix's groups, strip by strip as mat_mul.c does. */
+ * the groups. In memory there are several matrices of a model's size, so that the results stay in cache. */
 #include "bench/kernels/cases.h"
 #include "bench/kernels/inputs.h"
 #include "kernels/panel.h"
@@ -8,37 +8,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { R = MOX_ROWS_PER_GROUP, MIN_REPEATS = 3, STRIP_BYTES = 256 << 10 };
+enum { R = MOX_ROWS_PER_GROUP, MIN_REPEATS = 3, MAX_ROWS = 14336 };
 
 typedef struct panel_work {
     mox_panel_job job;
     mox_panel panel;
-    uint32_t groups, strip;
-    float *y; /* [n][rows] */
+    uint32_t groups, mat_groups; /* of all matrices, of one */
+    float *y;                    /* [n][rows of one] */
 } panel_work;
-
-static void multiply_group(const panel_work *w, uint32_t t, uint32_t n_tiles, uint32_t g)
-{
-    uint32_t row0 = mox_panel_tile_at(&w->panel, t).row0, left = w->panel.n - row0;
-    float y[MOX_PANEL_ROWS][R];
-    mox_panel_group_mul(&w->job, g, &w->panel, t, n_tiles, y);
-    for (uint32_t i = 0; i < left && i < n_tiles * MOX_PANEL_TILE; i++) {
-        memcpy(w->y + (size_t)(row0 + i) * w->groups * R + (size_t)g * R, y[i], sizeof y[i]);
-    }
-}
 
 static void multiply_share(void *arg, uint32_t worker, uint32_t n_workers)
 {
     const panel_work *w = arg;
-    uint32_t n_tiles = mox_panel_tiles(&w->panel);
     uint32_t begin = (uint32_t)((uint64_t)w->groups * worker / n_workers);
     uint32_t end = (uint32_t)((uint64_t)w->groups * (worker + 1) / n_workers);
-    for (uint32_t g0 = begin; g0 < end; g0 += w->strip) {
-        uint32_t g1 = end - g0 < w->strip ? end : g0 + w->strip;
-        for (uint32_t t = 0; t < n_tiles; t += MOX_PANEL_RUN) {
-            for (uint32_t g = g0; g < g1; g++) {
-                multiply_group(w, t, n_tiles - t < MOX_PANEL_RUN ? n_tiles - t : MOX_PANEL_RUN, g);
-            }
+    for (uint32_t g = begin; g < end; g++) {
+        float y[BENCH_MAX_N][R];
+        mox_panel_group_mul(&w->job, g, &w->panel, 0, mox_panel_tiles(&w->panel), y);
+        for (uint32_t i = 0; i < w->panel.n; i++) {
+            size_t at = (size_t)i * w->mat_groups + g % w->mat_groups;
+            memcpy(w->y + at * R, y[i], sizeof y[i]);
         }
     }
 }
@@ -48,16 +37,17 @@ bool bench_panel(const bench_setup *s, mox_type type, mox_isa isa, bench_place p
 {
     size_t group_bytes = R * (size_t)mox_type_row_bytes(type, s->cols);
     size_t want = place == BENCH_L2 ? (size_t)BENCH_L2_BYTES * mox_pool_workers(pool) : s->buffer_bytes;
-    panel_work w = {.groups = (uint32_t)(want / group_bytes), .strip = (uint32_t)(STRIP_BYTES / group_bytes)};
-    w.strip = w.strip < 1 ? 1 : w.strip;
+    panel_work w = {.groups = (uint32_t)(want / group_bytes)};
+    w.mat_groups = w.groups < MAX_ROWS / R ? w.groups : MAX_ROWS / R;
     if (w.groups == 0 || w.groups * group_bytes > s->buffer_bytes || n > BENCH_MAX_N) {
         return false;
     }
+    w.groups -= w.groups % w.mat_groups;
     mox_mat m = mox_mat_dense(type, w.groups * R, s->cols, s->buffer);
     bench_fill_rows(type, s->buffer, w.groups * group_bytes);
     mox_acts x = bench_make_acts(mox_format_of(type)->kind, n, s->cols);
     void *mem = aligned_alloc(64, mox_panel_bytes(x.kind, s->cols, n));
-    w.y = aligned_alloc(64, (size_t)n * m.rows * sizeof *w.y);
+    w.y = aligned_alloc(64, (size_t)n * w.mat_groups * R * sizeof *w.y);
     bool ok = bench_repack_in_place(&m, s->buffer) && mox_panel_job_init(&w.job, isa, &m, x.kind) == MOX_OK;
     mox_panel_init(&w.panel, isa, x.kind, s->cols, n, mem);
     for (uint32_t i = 0; i < n; i++) {
@@ -70,6 +60,8 @@ bool bench_panel(const bench_setup *s, mox_type type, mox_isa isa, bench_place p
         uint64_t t = mox_now_ns() - t0;
         best = t < best ? t : best;
     }
+    mox_mat last =
+        mox_mat_dense(type, w.mat_groups * R, s->cols, mox_mat_chunk(&m, w.groups - w.mat_groups, 0));
     double weights = (double)m.rows * m.cols, ns = (double)best;
     *out = (bench_line){.type = mox_type_info(type)->name,
                         .isa = mox_isa_name(isa),
@@ -82,7 +74,7 @@ bool bench_panel(const bench_setup *s, mox_type type, mox_isa isa, bench_place p
                         .gb_s = (double)w.groups * (double)group_bytes / ns,
                         .gweights_s = weights / ns,
                         .gops = 2 * weights * n / ns,
-                        .equal = ok && bench_same_as_twin(&m, x, n, w.y)};
+                        .equal = ok && bench_same_as_twin(&last, x, n, w.y)};
     free(mem);
     free(x.data);
     free(w.y);

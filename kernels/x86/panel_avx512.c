@@ -44,9 +44,9 @@ static void unpack_floats(const uint8_t *chunk, uint32_t cols, f_codes *u)
 TILE_DOT(dot_f32, f_codes, f_dot, load_f32, 64)
 TILE_DOT(dot_f16, f_codes, f_dot, scales_f16, 32)
 TILE_DOT(dot_bf16, f_codes, f_dot, load_bf16, 32)
-PANEL(f32, f_codes, MOX_PANEL_F_WORDS, unpack_floats, dot_f32)
-PANEL(f16, f_codes, MOX_PANEL_F_WORDS, unpack_floats, dot_f16)
-PANEL(bf16, f_codes, MOX_PANEL_F_WORDS, unpack_floats, dot_bf16)
+PANEL(f32, f_codes, unpack_floats, dot_f32)
+PANEL(f16, f_codes, unpack_floats, dot_f16)
+PANEL(bf16, f_codes, unpack_floats, dot_bf16)
 
 #define ROW(TYPE, name) [MOX_TYPE_##TYPE] = mox_panel_avx512_##name,
 const mox_panels mox_panels_avx512 = {.sizes = {LANES, 8, 6, 4}, .of_type = {MOX_TILES_BY_HAND(ROW)}};

@@ -72,17 +72,18 @@ static inline void close_spans(mox_row_sums *s, uint32_t n)
     }
 
 /* mox_panel_avx512_<name>: unpack(chunk, cols, &u) and the dot over the run's blocks and tiles. */
-#define PANEL(name, type, words, unpack, dot)                                                                \
+#define PANEL(name, type, unpack, dot)                                                                       \
     void mox_panel_avx512_##name(const mox_panel_run *r, mox_row_sums *s)                                    \
     {                                                                                                        \
         type u;                                                                                              \
         for (uint32_t b = 0; b < r->count; b++) {                                                            \
             uint32_t left = r->cols - b * MOX_BLOCK;                                                         \
             bool close = left <= MOX_BLOCK || (r->first + b) % MOX_SPAN_BLOCKS == MOX_SPAN_BLOCKS - 1;       \
+            mox_panel_fetch(r, b + 1);                                                                       \
             unpack(r->chunk + b * r->stride, left < MOX_BLOCK ? left : MOX_BLOCK, &u);                       \
-            for (uint32_t t = 0; t < r->n_tiles; t++) {                                                      \
-                mox_row_sums *of_tile = s + (size_t)t * MOX_PANEL_TILE;                                      \
-                dot(&u, r->tile[t] + (size_t)b * r->size[t] * (words)*4, r->size[t], of_tile);               \
+            mox_row_sums *of_tile = s;                                                                       \
+            for (uint32_t t = 0; t < r->n_tiles; of_tile += r->size[t++]) {                                  \
+                dot(&u, r->tile[t] + b * r->tile_stride, r->size[t], of_tile);                               \
                 if (close) {                                                                                 \
                     close_spans(of_tile, r->size[t]);                                                        \
                 }                                                                                            \

@@ -79,7 +79,7 @@ INLINE void b_unpack(const b_shape f, const uint8_t *chunk, uint32_t cols, b_cod
     {                                                                                                        \
         b_unpack((b_shape){__VA_ARGS__}, chunk, cols, u);                                                    \
     }                                                                                                        \
-    PANEL(name, b_codes, MOX_PANEL_B_WORDS, unpack_##name, dot)
+    PANEL(name, b_codes, unpack_##name, dot)
 #define F16_SCALES .scales = scales_f16
 
 B_PANEL(q8_0, dot_b, F16_SCALES, .codes = codes_8, .head = 32, .body = 8 * LINE, .offset = 128)

@@ -298,9 +298,9 @@ static void unpack_iq4_xs(const uint8_t *chunk, uint32_t cols, k_codes *u)
     }
 }
 
-PANEL(q2_k, k_codes, MOX_PANEL_K_WORDS, unpack_q2_k, dot_q2)
-PANEL(q3_k, k_codes, MOX_PANEL_K_WORDS, unpack_q3_k, dot_q3)
-PANEL(q4_k, k_codes, MOX_PANEL_K_WORDS, unpack_q4_k, dot_q4)
-PANEL(q5_k, k_codes, MOX_PANEL_K_WORDS, unpack_q5_k, dot_q5)
-PANEL(q6_k, k_codes, MOX_PANEL_K_WORDS, unpack_q6_k, dot_q6)
-PANEL(iq4_xs, k_codes, MOX_PANEL_K_WORDS, unpack_iq4_xs, dot_iq4)
+PANEL(q2_k, k_codes, unpack_q2_k, dot_q2)
+PANEL(q3_k, k_codes, unpack_q3_k, dot_q3)
+PANEL(q4_k, k_codes, unpack_q4_k, dot_q4)
+PANEL(q5_k, k_codes, unpack_q5_k, dot_q5)
+PANEL(q6_k, k_codes, unpack_q6_k, dot_q6)
+PANEL(iq4_xs, k_codes, unpack_iq4_xs, dot_iq4)

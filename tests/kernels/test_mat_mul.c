@@ -12,8 +12,11 @@ enum { SHAPES = 500, MAX_N = 9 };
 static float *product(mox_pool *pool, mox_isa isa, const mox_mat *m, mox_acts x, uint32_t n)
 {
     float *y = malloc((size_t)n * m->rows * sizeof *y + 64);
-    mox_mat_mul_args a = {.w = m, .x = x, .y = y, .y_stride = m->rows, .n = n};
+    void *scratch =
+        isa == MOX_ISA_SCALAR ? NULL : aligned_alloc(64, mox_mat_mul_scratch_bytes(x.kind, m->cols, n));
+    mox_mat_mul_args a = {.w = m, .x = x, .y = y, .y_stride = m->rows, .n = n, .scratch = scratch};
     cr_assert_eq(mox_mat_mul_cpu(pool, isa, &a), MOX_OK);
+    free(scratch);
     return y;
 }
 
@@ -142,7 +145,7 @@ Test(mat_mul, bits_depend_neither_on_threads_nor_on_the_batch)
     mox_pool *one = fx_pool(1);
     for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
         const mox_format *f = mox_format_of(types[t]);
-        uint32_t rows = 300, cols = 2048, n = 13;
+        uint32_t rows = 300, cols = 2048, n = 113;
         uint8_t *w = fx_weights(f, rows, cols, &s), *x16 = fx_repack(f->type, rows, cols, w);
         mox_mat m = mox_mat_dense(f->type, rows, cols, x16);
         mox_acts x = fx_acts(f->kind, n, cols, &s);

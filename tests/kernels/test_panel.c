@@ -20,12 +20,9 @@ static void add_group(const mox_panel_job *j, uint32_t g, const mox_panel *p, ui
         mox_panel_blocks_add(j, g, b, b + (left < step ? left : step), p, t0, n_tiles, s);
     }
     uint32_t rows = j->w->rows - g * R < R ? j->w->rows - g * R : R;
-    for (uint32_t t = 0; t < n_tiles; t++) {
-        mox_panel_tile tile = mox_panel_tile_at(p, t0 + t);
-        for (uint32_t i = 0; i < tile.n; i++) {
-            memcpy(y + (size_t)(tile.row0 + i) * j->w->rows + (size_t)g * R, s[t * MOX_PANEL_TILE + i].row,
-                   rows * sizeof *y);
-        }
+    mox_panel_tile first = mox_panel_tile_at(p, t0), last = mox_panel_tile_at(p, t0 + n_tiles - 1);
+    for (uint32_t i = first.row0; i < last.row0 + last.n; i++) {
+        memcpy(y + (size_t)i * j->w->rows + (size_t)g * R, s[i - first.row0].row, rows * sizeof *y);
     }
 }
 
@@ -77,7 +74,7 @@ static void check(const mox_format *f, mox_act_kind kind, mox_isa isa, uint64_t 
     mox_mat m = mox_mat_dense(f->type, rows, cols, x16);
     mox_acts x = fx_acts(kind, n, cols, &s);
     uint32_t step = fx_below(&s, 3) == 0 ? 1 + fx_below(&s, 3) : UINT32_MAX / 2;
-    uint32_t tiles = 1 + fx_below(&s, MOX_PANEL_RUN);
+    uint32_t tiles = 1 + fx_below(&s, MOX_PANEL_ROWS / MOX_PANEL_TILE);
     float *want = by_twin(&m, &x, n), *got = by_panel(isa, &m, &x, n, tiles, step);
     cr_assert(fx_same(got, want, (size_t)n * rows), "%s kind %d on %s: %u x %u, n %u, step %u, seed %lu",
               mox_type_info(f->type)->name, (int)kind, mox_isa_name(isa), rows, cols, n, step,
@@ -132,7 +129,7 @@ static void check_sliced(mox_type type, uint32_t d_model, uint32_t d_ff, uint32_
         float *want = by_twin(&dense, &x, n);
         for (mox_isa isa = MOX_ISA_SCALAR; isa < MOX_ISA_COUNT; isa++) {
             if (mox_isa_present(isa)) {
-                float *got = by_panel(isa, &view[b], &x, n, MOX_PANEL_RUN, UINT32_MAX / 2);
+                float *got = by_panel(isa, &view[b], &x, n, MOX_PANEL_ROWS / MOX_PANEL_TILE, UINT32_MAX / 2);
                 cr_assert(fx_same(got, want, (size_t)n * rows), "%s slab %d on %s", mox_type_info(type)->name,
                           (int)b, mox_isa_name(isa));
                 free(got);
