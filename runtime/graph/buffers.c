@@ -77,6 +77,25 @@ static void take_attention(mox_graph *g, unsigned kinds, mox_arena *a)
         mox_arena_take(a, mox_attention_scratch_bytes(g->dims.n_ctx, h->head_dim, g->dims.n_threads), ALIGN);
 }
 
+/* Packed rows of the largest product there is. */
+static void take_mul_scratch(mox_graph *g, const kind_masks *kinds, uint32_t n, mox_arena *a)
+{
+    const mox_hparams *h = &g->m->h;
+    const struct {
+        unsigned kinds;
+        uint32_t cols;
+    } inputs[] = {
+        {kinds->h, h->d_model}, {kinds->attention_out, h->n_heads * h->head_dim}, {kinds->ffn_h, h->d_ff}};
+    size_t most = 0;
+    for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
+        for (int k = 0; k < MOX_ACT_KINDS; k++) {
+            size_t bytes = mox_mat_mul_scratch_bytes((mox_act_kind)k, inputs[i].cols, n);
+            most = (inputs[i].kinds & 1u << k) && bytes > most ? bytes : most;
+        }
+    }
+    g->mul_scratch = mox_arena_take(a, most, ALIGN);
+}
+
 static void take_ffn(mox_graph *g, unsigned kinds, mox_arena *a)
 {
     const mox_hparams *h = &g->m->h;
@@ -121,6 +140,7 @@ void mox_graph_take_buffers(mox_graph *g, mox_arena *a)
     g->x = take_f32(a, n, h->d_model);
     g->h = take_f32(a, n > MOX_LOGITS_ROWS ? n : MOX_LOGITS_ROWS, h->d_model);
     take_acts(&g->h_acts, kinds.h, n > MOX_LOGITS_ROWS ? n : MOX_LOGITS_ROWS, h->d_model, a);
+    take_mul_scratch(g, &kinds, n > MOX_LOGITS_ROWS ? n : MOX_LOGITS_ROWS, a);
     g->cos_sin = take_f32(a, n, h->n_rot);
     g->place = mox_arena_take(a, n * sizeof *g->place, ALIGN);
     g->ids = take_u32(a, n);

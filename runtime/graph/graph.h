@@ -88,6 +88,7 @@ typedef struct mox_graph {
     /* persistent through a step */
     float *x, *h; /* [n][d]: residual stream, normed input of an op */
     mox_act_set h_acts;
+    void *mul_scratch; /* of every product with a matrix */
     float *cos_sin;
     mox_place *place;
     uint32_t *ids;

@@ -49,8 +49,13 @@ mox_err mox_graph_mat_mul(mox_graph *g, const mox_weight *w, const mox_weight *b
 {
     const mox_acts *acts;
     MOX_TRY(mox_graph_acts(g, set, x, n, w->cols, w->type, &acts));
-    mox_mat_mul_args a = {
-        .w = &w->mat, .x = *acts, .bias = bias ? bias->f32 : NULL, .y = y, .y_stride = w->rows, .n = n};
+    mox_mat_mul_args a = {.w = &w->mat,
+                          .x = *acts,
+                          .bias = bias ? bias->f32 : NULL,
+                          .y = y,
+                          .y_stride = w->rows,
+                          .n = n,
+                          .scratch = g->mul_scratch};
     return g->ops->mat_mul(g->ops, g->stream, &a);
 }
 
