@@ -73,6 +73,23 @@ const mox_command mox_commands[] = {
      .examples = "  moxie doctor mixtral.gguf       its disk too\n"
                  "  moxie doctor --json --strict    exit code 8 if there are warnings\n",
      .run = mox_cmd_doctor},
+    {.name = "verify",
+     .bit = MOX_CMD_VERIFY,
+     .usage = "[MODEL] [--expect HASH] [--json]",
+     .summary = "the same logits from every way of running a model here",
+     .examples = "  moxie verify mixtral.gguf\n"
+                 "  moxie verify mixtral.gguf --expect 1f0c...    and as on another machine\n",
+     .run = mox_cmd_verify},
+    {.name = "profile",
+     .bit = MOX_CMD_PROFILE,
+     .usage = "export --csv TRACE [-o FILE]",
+     .summary = "recorded expert use as a table",
+     .examples = "  moxie run mixtral.gguf -p \"Why?\" --record run.trace\n"
+                 "  moxie profile export --csv run.trace > run.csv\n",
+     .run = mox_cmd_profile,
+     .n_words = 2,
+     .words = "export",
+     .no_model = true},
     {.name = "config",
      .bit = MOX_CMD_CONFIG,
      .usage = "show|path [MODEL] [--origin] [options]",

@@ -27,8 +27,8 @@ enum {
     MOX_CMD_PROFILE = 1 << 21,
     MOX_CMD_DOCS = 1 << 22,
     MOX_CMD_ENGINE = MOX_CMD_RUN | MOX_CMD_LOGITS | MOX_CMD_PERPLEXITY | MOX_CMD_BENCH,
-    MOX_CMD_MODEL =
-        MOX_CMD_ENGINE | MOX_CMD_INFO | MOX_CMD_TOKENIZE | MOX_CMD_DOCTOR, /* commands that take a model */
+    MOX_CMD_MODEL = MOX_CMD_ENGINE | MOX_CMD_INFO | MOX_CMD_TOKENIZE | MOX_CMD_DOCTOR |
+                    MOX_CMD_VERIFY, /* commands that take a model */
     MOX_CMD_ALL = ~0,
 };
 
@@ -72,7 +72,8 @@ typedef struct mox_opts {
     mox_counts bench_prefill, bench_decode, bench_depth;
     bool random_answers, force;
     uint32_t reps;
-    bool origin, strict;
+    bool origin, strict, csv;
+    const char *expect;
     mox_setting set[MOX_MAX_OPTIONS]; /* by index in mox_options */
 } mox_opts;
 

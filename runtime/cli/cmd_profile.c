@@ -1,0 +1,59 @@
+/* moxie profile export: a recorded trace (--record) as a table. One row per use of an expert, in the order of
+ * the run; the weight with the digits that give its float back. */
+#include "runtime/cli/commands.h"
+
+#include "profiler/counters.h"
+#include "profiler/trace.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static mox_err write_csv(FILE *f, const mox_trace_record *records, size_t n)
+{
+    static const char *const tiers[] = {"vram", "ram", "late", "file"};
+    fputs("step,phase,sequence,position,layer,rank,expert,weight,tier\n", f);
+    for (size_t i = 0; i < n; i++) {
+        const mox_trace_record *r = &records[i];
+        uint32_t phase = r->phase_and_tier >> 4, tier = r->phase_and_tier & 15;
+        if (phase > MOX_PHASE_DECODE || tier >= sizeof tiers / sizeof *tiers) {
+            return MOX_FAIL(MOX_E_FORMAT, "record %zu of the trace has phase %u and tier %u", i, phase, tier);
+        }
+        fprintf(f, "%u,%s,%u,%u,%u,%u,%u,%.9g,%s\n", r->step,
+                phase == MOX_PHASE_PREFILL ? "prefill" : "decode", r->sequence, r->position, r->layer,
+                r->rank, r->expert, (double)r->weight, tiers[tier]);
+    }
+    return MOX_OK;
+}
+
+static mox_err export_csv(const mox_opts *o)
+{
+    mox_trace_header header;
+    mox_trace_record *records = NULL;
+    size_t n = 0;
+    MOX_TRY(mox_trace_read(o->words[1], &header, &records, &n));
+    FILE *f = o->out == NULL || strcmp(o->out, "-") == 0 ? stdout : fopen(o->out, "w");
+    if (f == NULL) {
+        mox_trace_free(records);
+        return MOX_FAIL_SYS(MOX_E_WRITE, errno, "%.300s cannot be created", o->out);
+    }
+    mox_err err = write_csv(f, records, n);
+    bool failed = ferror(f) != 0;
+    failed |= f != stdout && fclose(f) != 0;
+    mox_trace_free(records);
+    MOX_TRY(err);
+    return failed ? MOX_FAIL(MOX_E_WRITE, "the table could not be written") : MOX_OK;
+}
+
+mox_err mox_cmd_profile(mox_opts *o)
+{
+    bool export_word = o->words[0] != NULL && strcmp(o->words[0], "export") == 0;
+    if (!export_word || !o->csv || o->words[1] == NULL) {
+        mox_err err = export_word ? MOX_FAIL(MOX_E_OPTION, "profile export needs --csv and a recorded trace")
+                                  : MOX_FAIL(MOX_E_OPTION, "profile does what? It can export");
+        mox_err_fix(
+            "moxie run MODEL -p \"Why?\" --record run.trace\nmoxie profile export --csv run.trace > run.csv");
+        return err;
+    }
+    return export_csv(o);
+}
