@@ -40,7 +40,7 @@ static const char usage[] =
     "  --threads N   highest thread count; 1 and N are measured (default 2)\n"
     "  --min-ms N    least time per case (default 200)\n"
     "  --type NAME   one tensor type only\n"
-    "  --isa NAME    one instruction set only: scalar avx2 avx512\n"
+    "  --isa NAME    one instruction set only: scalar avx2 avxvnni avx512\n"
     "  --op NAME     one operation only: mat_mul panel expert repack\n"
     "  --n N         one count of tokens only\n"
     "  --json        one JSON document\n";
