@@ -8,11 +8,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+const char *mox_cli_demo(void)
+{
+    static char path[1024];
+    static const char tail[] = "/../share/moxie/demo.gguf";
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - sizeof tail);
+    char *slash = n > 0 ? memrchr(path, '/', (size_t)n) : NULL;
+    if (slash == NULL) {
+        return MOXIE_DEMO_MODEL;
+    }
+    memcpy(slash, tail, sizeof tail);
+    return access(path, R_OK) == 0 ? path : MOXIE_DEMO_MODEL;
+}
 
 void mox_cli_model(mox_opts *o)
 {
     if (o->cfg.model == NULL) {
-        o->cfg.model = MOXIE_DEMO_MODEL;
+        o->cfg.model = mox_cli_demo();
         mox_ui_line("no model named: using the built-in demo model");
     }
     mox_ui_line("opening %s%s", o->cfg.model,

@@ -6,6 +6,8 @@
 #include "runtime/cli/options.h"
 #include "runtime/cli/ui.h"
 
+/* mox_cli_demo: the built-in demo model: installed beside the program, or in the tree it was built from. */
+const char *mox_cli_demo(void);
 /* mox_cli_model: fills in the built-in demo model when none was named, and says so. */
 void mox_cli_model(mox_opts *o);
 /* mox_cli_plan: the plan from headers, printed. */

@@ -3,6 +3,7 @@
 #include "runtime/cli/settings.h"
 #include "runtime/cli/config_file.h"
 #include "runtime/cli/near.h"
+#include "runtime/cli/open.h"
 #include "runtime/cli/ui.h"
 
 #include <errno.h>
@@ -74,7 +75,7 @@ static const char *base_name(const char *path)
 static bool section_matches(const char *section, const char *model)
 {
     char name[256];
-    size_t n = (size_t)snprintf(name, sizeof name, "%s", base_name(model != NULL ? model : MOXIE_DEMO_MODEL));
+    size_t n = (size_t)snprintf(name, sizeof name, "%s", base_name(model != NULL ? model : mox_cli_demo()));
     if (fnmatch(section, name, 0) == 0) {
         return true;
     }
