@@ -2,8 +2,11 @@
  * per instruction set), and the disk is read past the page cache with the store's own backends.
  *
  * The buffer is written before it is read (untouched memory is one page of zeros, which is in every cache) and asked
- * for in 2 MiB pages, as the arenas of a run are. Where less than 4 GiB can be had, cgroups counted, it is half of
- * that: a bench in a small cgroup must not end by its own yardstick. A model of a few MiB gets a smaller buffer. */
+ * for in 2 MiB pages, as the arenas of a run are. It is at least 4 GiB (less for a model of a few MiB), and before the
+ * run as big as what the run will take: a virtual machine may be given its memory only when it is touched, several
+ * times slower than the disk reads, and loading is measured apart from that. Where so much cannot be had, cgroups
+ * counted, it is three quarters of what can: a bench in a small cgroup must not end by its own yardstick. Memory
+ * comes after the disk, so that nothing else has it before the model is opened. */
 #include "runtime/cli/bench_ceiling.h"
 
 #include "kernels/ceilings/ceilings.h"
@@ -36,11 +39,15 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+static uint64_t most(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 static mox_err ram_ceiling(const mox_ceilings_cfg *cfg, mox_pool *pool, mox_ceilings *out)
 {
-    uint64_t bytes = least(
-        RAM_BYTES, cfg->model_bytes * RAM_PER_BYTE > RAM_SMALL ? cfg->model_bytes * RAM_PER_BYTE : RAM_SMALL);
-    bytes = least(bytes, mox_host_available_bytes() / 2) & ~(HUGE_BYTES - 1);
+    uint64_t bytes = most(RAM_SMALL, least(RAM_BYTES, cfg->model_bytes * RAM_PER_BYTE));
+    bytes = least(most(bytes, cfg->run_bytes), mox_host_available_bytes() / 4 * 3) & ~(HUGE_BYTES - 1);
     if (bytes < RAM_LEAST) {
         return MOX_OK;
     }

@@ -11,15 +11,15 @@
 typedef struct mox_ceilings_cfg {
     const char *path; /* the file that the disk is measured with */
     uint64_t file_bytes, model_bytes;
+    uint64_t run_bytes; /* to be taken next: touched, so that the system has given it */
     uint32_t n_threads;
     int isa; /* mox_isa, -1 = best present */
 } mox_ceilings_cfg;
 
 typedef struct mox_ceilings {
     double ram_bytes_per_s; /* 0: too little memory was free to measure it */
-    uint64_t
-        ram_bytes; /* of the buffer that was read: 4 GiB, or half of what is free; less for small models */
-    uint64_t ram_huge; /* of these, in 2 MiB pages */
+    uint64_t ram_bytes;     /* of the buffer that was read */
+    uint64_t ram_huge;      /* of these, in 2 MiB pages */
     uint32_t threads;
     double int_ops_per_s; /* two per product of 8-bit codes, in the instruction set of the run */
     const char *isa;

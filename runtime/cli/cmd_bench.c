@@ -435,11 +435,11 @@ static mox_err bench_tokens(bench *b)
 }
 
 /* The disk is measured with the biggest part of a split model. */
-static mox_err bench_ceilings(bench *b, uint32_t n_threads, mox_ceilings *out)
+static mox_err bench_ceilings(bench *b, uint32_t n_threads, uint64_t run_bytes, mox_ceilings *out)
 {
     mox_gguf *g = NULL;
     MOX_TRY(mox_gguf_open(&g, b->o->cfg.model));
-    mox_ceilings_cfg cfg = {.n_threads = n_threads, .isa = b->o->cfg.isa};
+    mox_ceilings_cfg cfg = {.run_bytes = run_bytes, .n_threads = n_threads, .isa = b->o->cfg.isa};
     for (uint32_t i = 0; i < mox_gguf_n_files(g); i++) {
         uint64_t bytes = mox_gguf_file_bytes(g, i);
         cfg.model_bytes += bytes;
@@ -462,7 +462,7 @@ static mox_err bench_run(bench *b)
     MOX_TRY(bench_prepare(b));
     MOX_TRY(mox_cli_plan(b->o, &plan));
     mox_ui_line("measuring what this machine can do");
-    MOX_TRY(bench_ceilings(b, plan.n_threads, &b->before));
+    MOX_TRY(bench_ceilings(b, plan.n_threads, plan.total_bytes, &b->before));
     b->logits = malloc((size_t)b->info.n_vocab * sizeof *b->logits);
     if (b->logits == NULL) {
         return MOX_FAIL(MOX_E_NO_MEMORY, "no memory for %u logits", b->info.n_vocab);
@@ -476,7 +476,7 @@ static mox_err bench_run(bench *b)
             return MOX_OK; /* an unfinished measurement is none */
         }
     }
-    MOX_TRY(bench_ceilings(b, plan.n_threads, &b->after));
+    MOX_TRY(bench_ceilings(b, plan.n_threads, 0, &b->after));
     b->best = mox_ceilings_best(&b->before, &b->after);
     if (b->o->json) {
         bench_json(b);
