@@ -5,6 +5,7 @@
 #include "profiler/report/json.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static void info_text(const mox_model_info *m, const mox_gguf *g)
 {
@@ -28,6 +29,86 @@ static void info_text(const mox_model_info *m, const mox_gguf *g)
     }
     printf("  quants      %s\n", m->quants);
     printf("supported: yes\n");
+}
+
+/* Text of a file, line by line: whatever else it holds, it cannot move a terminal's cursor. */
+static void put_text(mox_str s)
+{
+    static char line[1 << 16];
+    while (s.n > 0) {
+        const char *end = memchr(s.p, '\n', s.n);
+        size_t n = end != NULL ? (size_t)(end - s.p) : s.n;
+        printf("%s\n", mox_escape((mox_str){s.p, n}, line, sizeof line));
+        n += end != NULL;
+        s.p += n;
+        s.n -= n;
+    }
+}
+
+static void list_keys(const mox_gguf *g)
+{
+    char key[512], text[1024];
+    for (uint32_t i = 0; i < mox_gguf_n_kv(g); i++) {
+        printf("%s = %s\n", mox_escape(mox_gguf_kv_key(g, i), key, sizeof key),
+               mox_gguf_kv_text(g, i, text, sizeof text));
+    }
+}
+
+static void list_tensors(const mox_gguf *g)
+{
+    for (uint32_t i = 0; i < mox_gguf_n_tensors(g); i++) {
+        const mox_gguf_tensor *t = mox_gguf_tensor_at(g, i);
+        char name[512], shape[96];
+        int n = 0;
+        for (uint32_t d = 0; d < t->n_dims; d++) {
+            n += snprintf(shape + n, sizeof shape - (size_t)n, "%s%llu", d > 0 ? " x " : "",
+                          (unsigned long long)t->ne[d]);
+        }
+        printf("%-40s %-8s %-24s %12llu bytes, file %u at %llu\n", mox_escape(t->name, name, sizeof name),
+               mox_type_info(t->type)->name, shape, (unsigned long long)t->bytes, t->file,
+               (unsigned long long)t->off);
+    }
+}
+
+/* Parts of a file, whether or not the model is supported. */
+static mox_err info_parts(const mox_opts *o, const mox_gguf *g)
+{
+    if (o->list_keys) {
+        list_keys(g);
+    }
+    if (o->list_tensors) {
+        list_tensors(g);
+    }
+    if (o->show_template) {
+        mox_str template = {0};
+        if (!mox_gguf_has(g, "tokenizer.chat_template")) {
+            return MOX_FAIL(MOX_E_KEY, "the model has no chat template");
+        }
+        MOX_TRY(mox_gguf_str(g, "tokenizer.chat_template", &template));
+        put_text(template);
+    }
+    return MOX_OK;
+}
+
+static void tensors_json(mox_json *j, const mox_gguf *g)
+{
+    mox_json_array(j, "tensor_table");
+    for (uint32_t i = 0; i < mox_gguf_n_tensors(g); i++) {
+        const mox_gguf_tensor *t = mox_gguf_tensor_at(g, i);
+        mox_json_object(j, NULL);
+        mox_json_string_n(j, "name", t->name.p, t->name.n);
+        mox_json_string(j, "type", mox_type_info(t->type)->name);
+        mox_json_array(j, "shape");
+        for (uint32_t d = 0; d < t->n_dims; d++) {
+            mox_json_u64(j, NULL, t->ne[d]);
+        }
+        mox_json_array_end(j);
+        mox_json_u64(j, "bytes", t->bytes);
+        mox_json_u64(j, "file", t->file);
+        mox_json_u64(j, "offset", t->off);
+        mox_json_object_end(j);
+    }
+    mox_json_array_end(j);
 }
 
 static void info_json(const mox_opts *o, const mox_model_info *m, const mox_gguf *g)
@@ -67,6 +148,13 @@ static void info_json(const mox_opts *o, const mox_model_info *m, const mox_gguf
         mox_json_u64(&j, mox_kv_type_name((mox_kv_type)k), m->kv_bytes_per_token[k]);
     }
     mox_json_object_end(&j);
+    if (o->list_tensors) {
+        tensors_json(&j, g);
+    }
+    mox_str template = {0};
+    if (o->show_template && mox_gguf_str(g, "tokenizer.chat_template", &template) == MOX_OK) {
+        mox_json_string_n(&j, "chat_template", template.p, template.n);
+    }
     mox_json_object(&j, "metadata");
     for (uint32_t i = 0; i < mox_gguf_n_kv(g); i++) {
         char key[256], text[512];
@@ -85,8 +173,9 @@ mox_err mox_cmd_info(mox_opts *o)
     mox_gguf *g = NULL;
     MOX_TRY(mox_gguf_open(&g, o->cfg.model));
     static mox_model_info info;
-    mox_err err = mox_model_describe(&info, g);
-    if (err == MOX_OK) {
+    bool parts = !o->json && (o->list_keys || o->list_tensors || o->show_template);
+    mox_err err = parts ? info_parts(o, g) : mox_model_describe(&info, g);
+    if (err == MOX_OK && !parts) {
         if (o->json) {
             info_json(o, &info, g);
         } else {

@@ -3,8 +3,8 @@
  *
  * A row says what an option is called, what it takes, its range, its default in the user's own notation, and
  * which commands have it. Defaults are set by parsing the default's text, so that what --help shows is what
- * happens. Values are stored straight into mox_opts at `field`. Names are unique, except among options that
- * are `once` and belong to different commands.
+ * happens. Values are stored straight into mox_opts at `field`. Names are unique, except that other
+ * commands may have an option of that name that is `once`.
  */
 #ifndef MOX_CLI_OPTIONS_H
 #define MOX_CLI_OPTIONS_H
@@ -72,7 +72,7 @@ typedef struct mox_opts {
     mox_counts bench_prefill, bench_decode, bench_depth;
     bool random_answers, force;
     uint32_t reps;
-    bool origin, strict, csv;
+    bool origin, strict, csv, list_tensors, list_keys, show_template;
     const char *expect;
     mox_setting set[MOX_MAX_OPTIONS]; /* by index in mox_options */
 } mox_opts;
