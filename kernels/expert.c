@@ -2,7 +2,7 @@
  *
  * Experts with few rows (decode) are taken together: one pass over the pool deals out their slices
  * (expert_slice.c), a second one adds up the partials and merges (expert_sum.c). Those with many rows go first,
- * one by one (expert_wide.c). The sums are the same whichever way an expert goes, and whatever it shares the
+ * through panels (expert_wide.c). The sums are the same whichever way an expert goes, and whatever it shares the
  * call with. Memory for partials is the caller's scratch; what does not fit goes in a further turn.
  */
 #include "kernels/expert.h"
@@ -26,25 +26,48 @@ static size_t most_parts(size_t rows, uint32_t n_slices, uint32_t workers)
     return by_span < by_slice ? by_span : by_slice;
 }
 
-size_t mox_experts_scratch_bytes(const mox_expert_layout *l, uint32_t n_uses, uint32_t n_rows,
-                                 uint32_t n_workers)
+static mox_act_kind kind_of(mox_type type, bool act_f32)
 {
-    size_t few = n_rows < PLANNED_FEW_ROWS ? n_rows : PLANNED_FEW_ROWS;
-    size_t parts = most_parts(few, l->n_slices, n_workers) * part_floats(l->d_model) * sizeof(float);
-    size_t wide = n_rows > FEW_ROWS ? mox_expert_wide_bytes(l->d_ff, n_rows) : 0;
-    return mox_round_up(n_uses * sizeof(mox_expert_item), 64) + mox_round_up(parts > wide ? parts : wide, 64);
+    const mox_format *f = mox_format_of(type);
+    return act_f32 || f == NULL ? MOX_ACT_F32 : f->kind;
 }
 
-static mox_err item_init(const mox_experts_args *a, mox_isa isa, const mox_expert_use *u, mox_expert_item *it)
+/* Scratch: items, what each worker needs, and the rest for partials or panels. */
+static size_t items_bytes(uint32_t n_uses, uint32_t n_rows)
 {
-    *it = (mox_expert_item){.tok = a->tok + u->first, .out_row = a->out_row + u->first, .n = u->n};
+    return mox_round_up((n_uses + n_rows / MOX_EXPERT_ROWS) * sizeof(mox_expert_item), 64);
+}
+
+size_t mox_experts_scratch_bytes(const mox_expert_layout *l, uint32_t n_uses, uint32_t n_rows,
+                                 uint32_t n_workers, bool act_f32)
+{
+    size_t few = n_rows < PLANNED_FEW_ROWS ? n_rows : PLANNED_FEW_ROWS;
+    size_t rest = most_parts(few, l->n_slices, n_workers) * part_floats(l->d_model) * sizeof(float);
+    size_t workers = 0;
+    if (n_rows > FEW_ROWS) {
+        mox_act_kind kind[MOX_SLABS];
+        for (int s = 0; s < MOX_SLABS; s++) {
+            kind[s] = kind_of(l->type[s], act_f32);
+        }
+        uint32_t rows = n_rows < MOX_EXPERT_ROWS ? n_rows : MOX_EXPERT_ROWS;
+        size_t wide = mox_expert_wide_bytes(kind, l->d_model, l->d_ff, rows);
+        rest = wide > rest ? wide : rest;
+        workers = n_workers * mox_expert_wide_worker_bytes(n_rows);
+    }
+    return items_bytes(n_uses, n_rows) + workers + mox_round_up(rest, 64);
+}
+
+/* Rows [first, first + n) of the call's, through the expert of a use. */
+static mox_err item_init(const mox_experts_args *a, mox_isa isa, const mox_expert_use *u, uint32_t first,
+                         uint32_t n, mox_expert_item *it)
+{
+    *it = (mox_expert_item){.tok = a->tok + first, .out_row = a->out_row + first, .n = n};
     mox_mat_job *jobs[MOX_SLABS] = {&it->gate, &it->up, &it->down};
     for (int s = 0; s < MOX_SLABS; s++) {
-        const mox_format *f = mox_format_of(u->mats[s].type);
-        mox_act_kind kind = a->act_f32 || f == NULL ? MOX_ACT_F32 : f->kind;
+        mox_act_kind kind = kind_of(u->mats[s].type, a->act_f32);
         MOX_TRY(mox_mat_job_init(jobs[s], isa, &u->mats[s], kind));
-        jobs[s]->n = u->n;
-        for (uint32_t i = 0; s != MOX_SLAB_DOWN && u->n <= FEW_ROWS && i < u->n; i++) {
+        jobs[s]->n = n;
+        for (uint32_t i = 0; s != MOX_SLAB_DOWN && n <= FEW_ROWS && i < n; i++) {
             jobs[s]->x[i] = (const uint8_t *)a->x[kind].data + it->tok[i] * a->x[kind].row_bytes;
         }
     }
@@ -80,6 +103,57 @@ static mox_err turn(mox_expert_job *j, mox_pool *pool, float *parts)
     return MOX_OK;
 }
 
+/* Uses with many rows, as many at a time as their panels fit the memory. */
+static mox_err run_wide(mox_expert_job *j, mox_pool *pool, mox_isa isa, uint8_t *mem, size_t bytes)
+{
+    size_t used = 0;
+    for (uint32_t u = 0; u < j->a->n_uses; u++) {
+        const mox_expert_use *use = &j->a->use[u];
+        mox_act_kind kind[MOX_SLABS];
+        for (int s = 0; s < MOX_SLABS; s++) {
+            kind[s] = kind_of(use->mats[s].type, j->a->act_f32);
+        }
+        for (uint32_t row = 0, n; row < use->n && use->n > FEW_ROWS; row += n) {
+            n = use->n - row < MOX_EXPERT_ROWS ? use->n - row : MOX_EXPERT_ROWS;
+            size_t need = mox_expert_wide_bytes(kind, j->d_model, j->d_ff, n);
+            if (used + need > bytes) {
+                MOX_TRY(mox_expert_wide_turn(pool, j));
+                used = 0;
+            }
+            mox_expert_item *it = &j->item[j->n_items];
+            MOX_TRY(item_init(j->a, isa, use, use->first + row, n, it));
+            MOX_TRY(mox_expert_wide_init(&it->wide, isa, it, mem + used));
+            j->n_items++;
+            used += need;
+        }
+    }
+    return j->n_items > 0 ? mox_expert_wide_turn(pool, j) : MOX_OK;
+}
+
+/* Uses with few rows, and whatever is merged. */
+static mox_err run_few(mox_expert_job *j, mox_pool *pool, mox_isa isa, float *parts, size_t bytes)
+{
+    const mox_experts_args *a = j->a;
+    mox_experts_args unmerged = *a;
+    unmerged.merge = NULL;
+    j->a = &unmerged;
+    size_t room = bytes / (j->part_floats * sizeof(float)), rows = 0;
+    for (uint32_t u = 0; u < a->n_uses; u++) {
+        const mox_expert_use *use = &a->use[u];
+        if (use->n == 0 || use->n > FEW_ROWS) {
+            continue;
+        }
+        if (most_parts(rows + use->n, j->n_slices, mox_pool_workers(pool)) > room) {
+            MOX_TRY(turn(j, pool, parts));
+            rows = 0;
+        }
+        MOX_TRY(item_init(a, isa, use, use->first, use->n, &j->item[j->n_items++]));
+        rows += use->n;
+    }
+    j->a = a;
+    return turn(j, pool, parts);
+}
+
 mox_err mox_experts_cpu(mox_pool *pool, mox_isa isa, const mox_experts_args *a)
 {
     const mox_mat *gate = &a->use[0].mats[MOX_SLAB_GATE], *down = &a->use[0].mats[MOX_SLAB_DOWN];
@@ -91,32 +165,18 @@ mox_err mox_experts_cpu(mox_pool *pool, mox_isa isa, const mox_experts_args *a)
                         .part_floats = part_floats(down->rows),
                         .item = a->scratch};
     j.n_spans = mox_div_up(j.n_slices, MOX_SPAN_BLOCKS);
-    size_t items_bytes = mox_round_up(a->n_uses * sizeof *j.item, 64);
-    float *rest = (float *)(void *)((uint8_t *)a->scratch + items_bytes);
-    size_t rest_parts = (a->scratch_bytes - items_bytes) / (j.part_floats * sizeof(float));
+    uint32_t rows = 0, most = 0;
     for (uint32_t u = 0; u < a->n_uses; u++) {
-        if (a->use[u].n > FEW_ROWS) {
-            mox_expert_item it;
-            MOX_TRY(item_init(a, isa, &a->use[u], &it));
-            MOX_TRY(mox_expert_wide(pool, &j, &it, rest));
-        }
+        rows += a->use[u].n;
+        most = a->use[u].n > most ? a->use[u].n : most;
     }
-    mox_experts_args unmerged = *a;
-    unmerged.merge = NULL;
-    j.a = &unmerged;
-    size_t rows = 0;
-    for (uint32_t u = 0; u < a->n_uses; u++) {
-        const mox_expert_use *use = &a->use[u];
-        if (use->n == 0 || use->n > FEW_ROWS) {
-            continue;
-        }
-        if (most_parts(rows + use->n, j.n_slices, mox_pool_workers(pool)) > rest_parts) {
-            MOX_TRY(turn(&j, pool, rest));
-            rows = 0;
-        }
-        MOX_TRY(item_init(a, isa, use, &j.item[j.n_items++]));
-        rows += use->n;
+    uint8_t *mem = (uint8_t *)a->scratch + items_bytes(a->n_uses, rows);
+    if (most > FEW_ROWS) {
+        j.worker_mem = mem;
+        j.worker_bytes = mox_expert_wide_worker_bytes(most);
+        mem += mox_pool_workers(pool) * j.worker_bytes;
     }
-    j.a = a;
-    return turn(&j, pool, rest);
+    size_t left = a->scratch_bytes - (size_t)(mem - (uint8_t *)a->scratch);
+    MOX_TRY(run_wide(&j, pool, isa, mem, left));
+    return run_few(&j, pool, isa, (float *)(void *)mem, left);
 }

@@ -11,10 +11,19 @@
 #define MOX_KERNELS_EXPERT_H
 
 #include "kernels/mat_tile.h"
+#include "kernels/panel.h"
 #include "kernels/vec.h"
 
 #include <stdatomic.h>
 #include <string.h>
+
+enum { MOX_EXPERT_ROWS = 256 /* of one item */ };
+
+/* What an item of many rows has besides. */
+typedef struct mox_expert_wide {
+    mox_panel_job mul[MOX_SLABS];
+    mox_panel x[MOX_SLABS]; /* what each matrix reads; gate's and up's may be one */
+} mox_expert_wide;
 
 /* One expert of a call, or a run of its rows. */
 typedef struct mox_expert_item {
@@ -25,6 +34,7 @@ typedef struct mox_expert_item {
      * each slice of the others */
     float *parts;
     uint32_t n_parts, whole_spans;
+    mox_expert_wide wide;
 } mox_expert_item;
 
 typedef struct mox_expert_job {
@@ -34,21 +44,40 @@ typedef struct mox_expert_job {
     size_t part_floats; /* of one partial vector */
     mox_expert_item *item;
     uint32_t n_items;
-    uint32_t
-        whole_units; /* spans that are one unit each, over all items; the slices after them are one each */
+    uint32_t whole_units; /* spans that are one unit each, over all items; slices after them are one each */
+    uint8_t *worker_mem;  /* [workers][worker_bytes]: h of a slice, many rows */
+    size_t worker_bytes;
     atomic_bool not_finite;
 } mox_expert_job;
 
-/* Units of the first pass, in the order of the slots' bytes. */
+/* One block of h, rounded. */
+typedef union mox_h_block {
+    mox_act_k k;
+    mox_act_b b;
+} mox_h_block;
+
+/* A block of h for down: *x is where it then is. False: a value is not finite. */
+static inline bool mox_expert_round(const mox_vec *vec, mox_act_kind kind, const float *h, uint32_t cols,
+                                    mox_h_block *block, const void **x)
+{
+    *x = kind == MOX_ACT_F32 ? (const void *)h : block;
+    return kind == MOX_ACT_F32 ||
+           (kind == MOX_ACT_K ? vec->quantize_k(h, cols, &block->k) : vec->quantize_b(h, cols, &block->b));
+}
+
+/* Few rows. Units of the first pass, in the order of the slots' bytes: */
 uint32_t mox_expert_units(const mox_expert_job *j);
 void mox_expert_unit_range(void *job, uint32_t begin, uint32_t end, uint32_t worker);
 
 /* The second pass: sums of the partials, and the merge where the call has one. */
 void mox_expert_sum(mox_pool *pool, mox_expert_job *j);
 
-/* One expert for many rows; its vectors are in e afterwards. */
-MOX_NODISCARD mox_err mox_expert_wide(mox_pool *pool, const mox_expert_job *j, const mox_expert_item *it,
-                                      void *scratch);
-size_t mox_expert_wide_bytes(uint32_t d_ff, uint32_t n_rows);
+/* Many rows: the memory of an item and of a worker, the set-up of an item in its memory, and all passes over the
+ * items of a turn; their vectors are in e afterwards. */
+size_t mox_expert_wide_bytes(const mox_act_kind kind[MOX_SLABS], uint32_t d_model, uint32_t d_ff, uint32_t n);
+size_t mox_expert_wide_worker_bytes(uint32_t n_rows);
+MOX_NODISCARD mox_err mox_expert_wide_init(mox_expert_wide *w, mox_isa isa, const mox_expert_item *it,
+                                           uint8_t *mem);
+MOX_NODISCARD mox_err mox_expert_wide_turn(mox_pool *pool, mox_expert_job *j);
 
 #endif

@@ -10,12 +10,6 @@
 
 enum { R = MOX_ROWS_PER_GROUP, SLICE_GROUPS = MOX_SLICE / R };
 
-/* One block of h as `down` takes it. */
-typedef union h_block {
-    mox_act_k k;
-    mox_act_b b;
-} h_block;
-
 /* All items of a call are experts of one layer and have the same number of slices. */
 static uint32_t first_split_slice(const mox_expert_job *j)
 {
@@ -43,7 +37,7 @@ static void slice_rows(const mox_mat_job *j, uint32_t slice, float (*y)[MOX_SLIC
 
 /* The slice's block of h, rounded for down; x[i] is where row i then is. False: a value is not finite. */
 static bool slice_h(const mox_expert_job *job, const mox_expert_item *it, uint32_t slice,
-                    float (*h)[MOX_SLICE], h_block *rounded, const void **x)
+                    float (*h)[MOX_SLICE], mox_h_block *rounded, const void **x)
 {
     uint32_t left = job->d_ff - slice * MOX_SLICE, cols = left < MOX_SLICE ? left : MOX_SLICE;
     float up[MOX_TILE_ROWS][MOX_SLICE];
@@ -52,14 +46,7 @@ static bool slice_h(const mox_expert_job *job, const mox_expert_item *it, uint32
     slice_rows(&it->up, slice, up);
     for (uint32_t i = 0; i < it->n; i++) {
         job->vec->swiglu(h[i], up[i], h[i], cols);
-        if (it->down.kind == MOX_ACT_F32) {
-            x[i] = h[i];
-            continue;
-        }
-        x[i] = &rounded[i];
-        finite = (it->down.kind == MOX_ACT_K ? job->vec->quantize_k(h[i], cols, &rounded[i].k)
-                                             : job->vec->quantize_b(h[i], cols, &rounded[i].b)) &&
-                 finite;
+        finite = mox_expert_round(job->vec, it->down.kind, h[i], cols, &rounded[i], &x[i]) && finite;
     }
     return finite;
 }
@@ -92,7 +79,7 @@ static void run_slices(mox_expert_job *job, const mox_expert_item *it, uint32_t 
     }
     for (uint32_t s = begin; s < end; s++) {
         _Alignas(64) float h[MOX_TILE_ROWS][MOX_SLICE];
-        h_block rounded[MOX_TILE_ROWS];
+        mox_h_block rounded[MOX_TILE_ROWS];
         const void *x[MOX_TILE_ROWS];
         if (!slice_h(job, it, s, h, rounded, x)) {
             atomic_store_explicit(&job->not_finite, true, memory_order_relaxed);

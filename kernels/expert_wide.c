@@ -1,92 +1,122 @@
-/* One expert for many rows: gate and up, silu, rounding of h to down's kind, down, a barrier after each.
+/* Experts with many rows: panels of activations (panel.h), every weight from memory once.
  *
- * gate and up of one group of neurons are computed together and meet in registers' reach; h is rounded block
- * by block; down goes group after group, so that weights are reused from cache. Rows beyond MOX_EXPERT_ROWS
- * go in further rounds, which bounds the scratch the plan must reserve.
+ * Three passes over the pool for all experts of a turn. Inputs are packed, row by row. Then slices are dealt:
+ * gate and up of 256 neurons give exactly one block of every row's h, which is rounded and packed where it
+ * was made. Then groups of rows of down. Weights of one group of rows stay in L1 over all of an expert's tiles.
  */
 #include "kernels/expert.h"
 
-#include "kernels/mat_mul.h"
 #include "runtime/core/bits.h"
 
-#include <string.h>
+enum { R = MOX_ROWS_PER_GROUP, SLICE_GROUPS = MOX_SLICE / R, DOWN_GRAIN = 4 };
 
-enum { R = MOX_ROWS_PER_GROUP, MAX_GATE_GRAIN = 16, MAX_DOWN_GRAIN = 32 };
-
-typedef struct wide_job {
-    const mox_experts_args *a;
-    const mox_vec *vec;
-    mox_mat_job gate, up, down;
-    const uint32_t *tok, *out_row;
-    uint32_t d_model, d_ff, n; /* rows of this round */
-    float *h;                  /* [n][h_stride] */
-    size_t h_stride;           /* floats */
-    uint8_t *h_acts;           /* [n][act_stride]; h itself when down takes floats */
-    size_t act_stride;         /* bytes */
-    atomic_bool not_finite;
-} wide_job;
-
-static size_t h_stride_of(uint32_t d_ff)
+size_t mox_expert_wide_bytes(const mox_act_kind kind[MOX_SLABS], uint32_t d_model, uint32_t d_ff, uint32_t n)
 {
-    return mox_round_up(d_ff, MOX_BLOCK);
-}
-
-static size_t act_stride_of(uint32_t d_ff)
-{
-    return mox_div_up(d_ff, MOX_BLOCK) * sizeof(mox_act_k);
-}
-
-size_t mox_expert_wide_bytes(uint32_t d_ff, uint32_t n_rows)
-{
-    size_t rows = n_rows < MOX_EXPERT_ROWS ? n_rows : MOX_EXPERT_ROWS;
-    return rows * (h_stride_of(d_ff) * sizeof(float) + act_stride_of(d_ff));
-}
-
-/* Rows i.. of this round as inputs of gate or up. */
-static void gather(const wide_job *e, mox_mat_job *j, uint32_t i)
-{
-    j->n = e->n - i < MOX_TILE_ROWS ? e->n - i : MOX_TILE_ROWS;
-    const mox_acts *x = &e->a->x[j->kind];
-    for (uint32_t k = 0; k < j->n; k++) {
-        j->x[k] = (const uint8_t *)x->data + e->tok[i + k] * x->row_bytes;
+    size_t inputs = mox_panel_bytes(kind[MOX_SLAB_GATE], d_model, n);
+    if (kind[MOX_SLAB_UP] != kind[MOX_SLAB_GATE]) {
+        inputs += mox_panel_bytes(kind[MOX_SLAB_UP], d_model, n);
     }
+    return inputs + mox_panel_bytes(kind[MOX_SLAB_DOWN], d_ff, n);
 }
 
-static void gate_up_range(void *arg, uint32_t begin, uint32_t end, uint32_t worker)
+size_t mox_expert_wide_worker_bytes(uint32_t n_rows)
+{
+    return (n_rows < MOX_EXPERT_ROWS ? n_rows : MOX_EXPERT_ROWS) * MOX_SLICE * sizeof(float);
+}
+
+mox_err mox_expert_wide_init(mox_expert_wide *w, mox_isa isa, const mox_expert_item *it, uint8_t *mem)
+{
+    const mox_mat_job *jobs[MOX_SLABS] = {&it->gate, &it->up, &it->down};
+    for (int s = 0; s < MOX_SLABS; s++) {
+        bool shared = s == MOX_SLAB_UP && jobs[s]->kind == jobs[MOX_SLAB_GATE]->kind;
+        MOX_TRY(mox_panel_job_init(&w->mul[s], isa, jobs[s]->w, jobs[s]->kind));
+        if (shared) {
+            w->x[s] = w->x[MOX_SLAB_GATE];
+            continue;
+        }
+        mox_panel_init(&w->x[s], isa, jobs[s]->kind, jobs[s]->w->cols, it->n, mem);
+        mem += mox_panel_bytes(jobs[s]->kind, jobs[s]->w->cols, it->n);
+    }
+    return MOX_OK;
+}
+
+/* Items of the first pass are rows of the turn. */
+static void pack_range(void *arg, uint32_t begin, uint32_t end, uint32_t worker)
 {
     (void)worker;
-    const wide_job *e = arg;
-    mox_mat_job gate = e->gate, up = e->up;
-    for (uint32_t i = 0; i < e->n; i += MOX_TILE_ROWS) {
-        gather(e, &gate, i);
-        gather(e, &up, i);
-        for (uint32_t g = begin; g < end; g++) {
-            float yg[MOX_TILE_ROWS][R], yu[MOX_TILE_ROWS][R];
-            mox_mat_group_mul(&gate, g, yg);
-            mox_mat_group_mul(&up, g, yu);
-            for (uint32_t k = 0; k < gate.n; k++) {
-                e->vec->swiglu(yg[k], yu[k], e->h + (i + k) * e->h_stride + (size_t)g * R, R);
+    const mox_expert_job *j = arg;
+    uint32_t k = 0, before = 0;
+    for (uint32_t at = begin; at < end; at++) {
+        for (; at - before >= j->item[k].n; k++) {
+            before += j->item[k].n;
+        }
+        const mox_expert_item *it = &j->item[k];
+        const mox_panel *x = it->wide.x;
+        for (int s = MOX_SLAB_GATE; s <= MOX_SLAB_UP; s++) {
+            if (s == MOX_SLAB_GATE || x[s].data != x[MOX_SLAB_GATE].data) {
+                const mox_acts *from = &j->a->x[x[s].kind];
+                mox_panel_put_row(&x[s], at - before,
+                                  (const uint8_t *)from->data + it->tok[at - before] * from->row_bytes);
             }
         }
     }
 }
 
-/* Items are (row, block): block-wise rounding is the same as row-wise, since every kind's scales lie inside a
- * block. */
-static void round_range(void *arg, uint32_t begin, uint32_t end, uint32_t worker)
+/* Rows in tiles [t, t + n) of a panel. */
+static uint32_t rows_of(const mox_panel *p, uint32_t t, uint32_t n)
 {
-    (void)worker;
-    wide_job *e = arg;
-    uint32_t n_blocks = mox_div_up(e->d_ff, MOX_BLOCK);
-    for (uint32_t item = begin; item < end; item++) {
-        uint32_t i = item / n_blocks, b = item % n_blocks, left = e->d_ff - b * MOX_BLOCK;
-        uint32_t cols = left < MOX_BLOCK ? left : MOX_BLOCK;
-        const float *h = e->h + i * e->h_stride + (size_t)b * MOX_BLOCK;
-        void *out = e->h_acts + i * e->act_stride + b * sizeof(mox_act_k);
-        bool finite =
-            e->down.kind == MOX_ACT_K ? e->vec->quantize_k(h, cols, out) : e->vec->quantize_b(h, cols, out);
-        if (!finite) {
-            atomic_store_explicit(&e->not_finite, true, memory_order_relaxed);
+    mox_panel_tile last = mox_panel_tile_at(p, t + n - 1);
+    return last.row0 + last.n - mox_panel_tile_at(p, t).row0;
+}
+
+static uint32_t run_of(uint32_t tiles, uint32_t t)
+{
+    return tiles - t < MOX_PANEL_RUN ? tiles - t : MOX_PANEL_RUN;
+}
+
+/* A slice's neurons for all rows: h[row][neuron]. */
+static void slice_h(const mox_expert_job *j, const mox_expert_wide *w, uint32_t slice, float (*h)[MOX_SLICE])
+{
+    uint32_t begin = slice * SLICE_GROUPS, left = mox_mat_groups(w->mul[MOX_SLAB_GATE].w) - begin;
+    uint32_t tiles = mox_panel_tiles(&w->x[MOX_SLAB_GATE]), n;
+    for (uint32_t g = 0; g < left && g < SLICE_GROUPS; g++) {
+        for (uint32_t t = 0; t < tiles; t += n) {
+            float gate[MOX_PANEL_ROWS][R], up[MOX_PANEL_ROWS][R];
+            n = run_of(tiles, t);
+            mox_panel_group_mul(&w->mul[MOX_SLAB_GATE], begin + g, &w->x[MOX_SLAB_GATE], t, n, gate);
+            mox_panel_group_mul(&w->mul[MOX_SLAB_UP], begin + g, &w->x[MOX_SLAB_UP], t, n, up);
+            uint32_t row0 = mox_panel_tile_at(&w->x[MOX_SLAB_GATE], t).row0;
+            for (uint32_t i = 0; i < rows_of(&w->x[MOX_SLAB_GATE], t, n); i++) {
+                j->vec->swiglu(gate[i], up[i], h[row0 + i] + (size_t)g * R, R);
+            }
+        }
+    }
+}
+
+/* Round a slice's block of every row and put it where down reads it. */
+static bool put_h(const mox_expert_job *j, const mox_expert_item *it, uint32_t slice, float (*h)[MOX_SLICE])
+{
+    const mox_panel *x = &it->wide.x[MOX_SLAB_DOWN];
+    uint32_t left = j->d_ff - slice * MOX_SLICE, cols = left < MOX_SLICE ? left : MOX_SLICE;
+    bool finite = true;
+    for (uint32_t i = 0; i < it->n; i++) {
+        mox_h_block block;
+        const void *from = h[i];
+        finite = mox_expert_round(j->vec, x->kind, h[i], cols, &block, &from) && finite;
+        mox_panel_put(x, i, slice, from);
+    }
+    return finite;
+}
+
+static void slice_range(void *arg, uint32_t begin, uint32_t end, uint32_t worker)
+{
+    mox_expert_job *j = arg;
+    float(*h)[MOX_SLICE] = (float(*)[MOX_SLICE])(void *)(j->worker_mem + worker * j->worker_bytes);
+    for (uint32_t u = begin; u < end; u++) {
+        const mox_expert_item *it = &j->item[u / j->n_slices];
+        slice_h(j, &it->wide, u % j->n_slices, h);
+        if (!put_h(j, it, u % j->n_slices, h)) {
+            atomic_store_explicit(&j->not_finite, true, memory_order_relaxed);
         }
     }
 }
@@ -94,62 +124,37 @@ static void round_range(void *arg, uint32_t begin, uint32_t end, uint32_t worker
 static void down_range(void *arg, uint32_t begin, uint32_t end, uint32_t worker)
 {
     (void)worker;
-    const wide_job *e = arg;
-    mox_mat_job down = e->down;
-    for (uint32_t g = begin; g < end; g++) {
-        uint32_t left = e->d_model - g * R, n = left < R ? left : R;
-        for (uint32_t i = 0; i < e->n; i += down.n) {
-            float y[MOX_TILE_ROWS][R];
-            down.n = e->n - i < MOX_TILE_ROWS ? e->n - i : MOX_TILE_ROWS;
-            for (uint32_t k = 0; k < down.n; k++) {
-                down.x[k] = e->h_acts + (i + k) * e->act_stride;
-            }
-            mox_mat_group_mul(&down, g, y);
-            for (uint32_t k = 0; k < down.n; k++) {
-                memcpy(e->a->e + (size_t)e->out_row[i + k] * e->d_model + (size_t)g * R, y[k],
-                       n * sizeof(float));
+    const mox_expert_job *j = arg;
+    uint32_t groups = mox_div_up(j->d_model, R);
+    for (uint32_t u = begin; u < end; u++) {
+        const mox_expert_item *it = &j->item[u / groups];
+        const mox_panel *x = &it->wide.x[MOX_SLAB_DOWN];
+        uint32_t g = u % groups, left = j->d_model - g * R, tiles = mox_panel_tiles(x), n;
+        for (uint32_t t = 0; t < tiles; t += n) {
+            float y[MOX_PANEL_ROWS][R];
+            n = run_of(tiles, t);
+            mox_panel_group_mul(&it->wide.mul[MOX_SLAB_DOWN], g, x, t, n, y);
+            const uint32_t *row = it->out_row + mox_panel_tile_at(x, t).row0;
+            for (uint32_t i = 0; i < rows_of(x, t, n); i++) {
+                memcpy(j->a->e + (size_t)row[i] * j->d_model + (size_t)g * R, y[i],
+                       (left < R ? left : R) * sizeof(float));
             }
         }
     }
 }
 
-static mox_err wide_round(wide_job *e, mox_pool *pool)
+mox_err mox_expert_wide_turn(mox_pool *pool, mox_expert_job *j)
 {
-    uint32_t workers = mox_pool_workers(pool);
-    uint32_t ff_groups = mox_div_up(e->d_ff, R), model_groups = mox_div_up(e->d_model, R);
-    mox_pool_for(pool, ff_groups, mox_mat_grain(ff_groups, workers, MAX_GATE_GRAIN), gate_up_range, e);
-    if (e->down.kind == MOX_ACT_F32) {
-        e->h_acts = (uint8_t *)e->h;
-        e->act_stride = e->h_stride * sizeof(float);
-    } else {
-        e->h_acts = (uint8_t *)(e->h + e->n * e->h_stride);
-        e->act_stride = act_stride_of(e->d_ff);
-        uint32_t items = e->n * mox_div_up(e->d_ff, MOX_BLOCK);
-        mox_pool_for(pool, items, mox_mat_grain(items, workers, MAX_GATE_GRAIN), round_range, e);
-        if (atomic_load_explicit(&e->not_finite, memory_order_relaxed)) {
-            return MOX_FAIL(MOX_E_NUMERIC, "an expert's intermediate vector is not finite");
-        }
+    uint32_t rows = 0;
+    for (uint32_t k = 0; k < j->n_items; k++) {
+        rows += j->item[k].n;
     }
-    mox_pool_for(pool, model_groups, mox_mat_grain(model_groups, workers, MAX_DOWN_GRAIN), down_range, e);
-    return MOX_OK;
-}
-
-mox_err mox_expert_wide(mox_pool *pool, const mox_expert_job *j, const mox_expert_item *it, void *scratch)
-{
-    wide_job e = {.a = j->a,
-                  .vec = j->vec,
-                  .gate = it->gate,
-                  .up = it->up,
-                  .down = it->down,
-                  .d_model = j->d_model,
-                  .d_ff = j->d_ff,
-                  .h = scratch,
-                  .h_stride = h_stride_of(j->d_ff)};
-    for (uint32_t row0 = 0; row0 < it->n; row0 += e.n) {
-        e.n = it->n - row0 < MOX_EXPERT_ROWS ? it->n - row0 : MOX_EXPERT_ROWS;
-        e.tok = it->tok + row0;
-        e.out_row = it->out_row + row0;
-        MOX_TRY(wide_round(&e, pool));
+    mox_pool_for(pool, rows, DOWN_GRAIN, pack_range, j);
+    mox_pool_for(pool, j->n_items * j->n_slices, 1, slice_range, j);
+    if (atomic_load_explicit(&j->not_finite, memory_order_relaxed)) {
+        return MOX_FAIL(MOX_E_NUMERIC, "an expert's intermediate vector is not finite");
     }
+    mox_pool_for(pool, j->n_items * mox_div_up(j->d_model, R), DOWN_GRAIN, down_range, j);
+    j->n_items = 0;
     return MOX_OK;
 }

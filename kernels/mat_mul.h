@@ -23,6 +23,4 @@ MOX_NODISCARD mox_err mox_embed_cpu(mox_pool *pool, mox_isa isa, const mox_embed
  * Errors MOX_E_ISA: this machine computes differently (the message names type and ISA). */
 MOX_NODISCARD mox_err mox_mat_self_check(mox_isa isa);
 
-enum { MOX_EXPERT_ROWS = 64 };
-
 #endif

@@ -175,7 +175,7 @@ size_t mox_attention_scratch_bytes(uint32_t n_ctx, uint32_t head_dim, uint32_t n
 size_t mox_mat_mul_scratch_bytes(mox_act_kind kind, uint32_t cols, uint32_t n);
 /* of calls with at most n_uses experts and n_rows rows of all of them */
 size_t mox_experts_scratch_bytes(const mox_expert_layout *l, uint32_t n_uses, uint32_t n_rows,
-                                 uint32_t n_workers);
+                                 uint32_t n_workers, bool act_f32);
 
 /* Instruction sets of the CPU table, from cpuid and xgetbv. */
 typedef enum mox_isa {

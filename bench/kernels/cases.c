@@ -81,7 +81,7 @@ bool bench_expert(const bench_setup *s, mox_type type, mox_isa isa, mox_pool *po
     for (uint32_t i = 0; i < n; i++) {
         rows[i] = i;
     }
-    size_t scratch_bytes = mox_experts_scratch_bytes(&l, 1, n, mox_pool_workers(pool));
+    size_t scratch_bytes = mox_experts_scratch_bytes(&l, 1, n, mox_pool_workers(pool), false);
     void *scratch = aligned_alloc(64, scratch_bytes);
     float *e = aligned_alloc(64, (size_t)n * EXPERT_D * sizeof *e),
           *want = malloc((size_t)n * EXPERT_D * sizeof *e);

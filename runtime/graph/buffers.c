@@ -112,7 +112,8 @@ static void take_moe(mox_graph *g, mox_arena *a)
     uint32_t n = g->dims.n_batch, most = n * h->top_k < h->n_experts ? n * h->top_k : h->n_experts;
     b->scratch_bytes = 0;
     for (uint32_t l = 0; l < g->m->n_moe_layers; l++) {
-        size_t bytes = mox_experts_scratch_bytes(&g->m->layouts[l], most, n * h->top_k, g->dims.n_threads);
+        size_t bytes = mox_experts_scratch_bytes(&g->m->layouts[l], most, n * h->top_k, g->dims.n_threads,
+                                                 g->dims.act_f32);
         b->scratch_bytes = bytes > b->scratch_bytes ? bytes : b->scratch_bytes;
     }
     b->ids = take_u32(a, (size_t)n * h->top_k);

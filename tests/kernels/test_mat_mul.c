@@ -290,7 +290,7 @@ static void check_expert(const expert_case *c, bool act_f32, uint64_t seed)
     mox_pool *one = fx_pool(1);
     float *want = by_operations(one, c, slab, x, tok, act_f32);
     mox_pool_destroy(&one);
-    size_t scratch_bytes = mox_experts_scratch_bytes(&l, 1, c->n, 3);
+    size_t scratch_bytes = mox_experts_scratch_bytes(&l, 1, c->n, 3, act_f32);
     void *scratch = aligned_alloc(64, scratch_bytes);
     float *e = malloc((size_t)c->n * c->d_model * sizeof *e);
     for (mox_isa isa = MOX_ISA_SCALAR; isa < MOX_ISA_COUNT; isa++) {
@@ -337,6 +337,85 @@ Test(expert, sliced_slot_gives_the_bits_of_single_operations)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         check_expert(&cases[i], false, 31 + i);
         check_expert(&cases[i], true, 41 + i);
+    }
+}
+
+/* Few rows and many rows, in one call with the merge and in calls of their own with as little scratch as each needs. */
+Test(expert, a_call_for_all_gives_the_bits_of_one_for_each)
+{
+    enum { D = 256, FF = 1500, USES = 5, TOKENS = 300, TOP_K = 2, ROWS = TOKENS * TOP_K };
+    static const uint32_t n_of[USES] = {2, 4, 260, 330, 4};
+    mox_expert_layout l;
+    mox_type types[MOX_SLABS] = {MOX_TYPE_Q8_0, MOX_TYPE_Q4_K, MOX_TYPE_F16};
+    cr_assert_eq(mox_expert_layout_init(&l, types, D, FF), MOX_OK);
+    uint64_t s = 61;
+    uint8_t *slot[USES];
+    mox_expert_use use[USES] = {0};
+    for (uint32_t u = 0, first = 0; u < USES; first += n_of[u++]) {
+        slot[u] = aligned_alloc(64, l.slot_bytes);
+        for (mox_slab b = 0; b < MOX_SLABS; b++) {
+            uint32_t rows = mox_expert_slab_rows(&l, b), cols = b == MOX_SLAB_DOWN ? FF : D;
+            uint8_t *slab = fx_weights(mox_format_of(types[b]), rows, cols, &s);
+            mox_expert_repack(&l, b, 0, rows, slab, slot[u]);
+            free(slab);
+        }
+        mox_expert_views(&l, slot[u], use[u].mats);
+        use[u].first = first;
+        use[u].n = n_of[u];
+    }
+    mox_acts x[MOX_ACT_KINDS];
+    real_acts(x, TOKENS, D, &s);
+    static uint32_t tok[ROWS], out_row[ROWS];
+    static float weights[ROWS], residual[TOKENS * D], e[2][ROWS * D], y[2][TOKENS * D];
+    for (uint32_t i = 0; i < ROWS; i++) {
+        out_row[i] = i * 7 % ROWS;
+        tok[i] = out_row[i] / TOP_K;
+        weights[i] = (float)fx_below(&s, 1000) / 999.0f;
+    }
+    for (uint32_t i = 0; i < TOKENS * D; i++) {
+        residual[i] = (float)fx_below(&s, 1000) - 500.0f;
+    }
+    for (uint32_t threads = 1; threads <= 3; threads += 2) {
+        mox_pool *pool = fx_pool(threads);
+        size_t bytes = mox_experts_scratch_bytes(&l, USES, ROWS, threads, false);
+        void *scratch = aligned_alloc(64, bytes);
+        mox_merge_args merge[2];
+        for (int i = 0; i < 2; i++) {
+            merge[i] = (mox_merge_args){e[i], weights, residual, y[i], TOKENS, TOP_K, D};
+        }
+        mox_experts_args a = {.use = use,
+                              .n_uses = USES,
+                              .x = x,
+                              .tok = tok,
+                              .out_row = out_row,
+                              .e = e[0],
+                              .merge = &merge[0],
+                              .scratch = scratch,
+                              .scratch_bytes = bytes};
+        cr_assert_eq(mox_experts_cpu(pool, mox_isa_best(), &a), MOX_OK);
+        a.e = e[1];
+        a.n_uses = 1;
+        for (uint32_t u = 0; u < USES; u++) {
+            a.use = &use[u];
+            a.merge = u + 1 == USES ? &merge[1] : NULL;
+            a.scratch_bytes = mox_experts_scratch_bytes(&l, 1, n_of[u], threads, false);
+            cr_assert_eq(mox_experts_cpu(pool, MOX_ISA_SCALAR, &a), MOX_OK);
+        }
+        cr_assert(fx_same(e[0], e[1], ROWS * D), "%u threads", threads);
+        cr_assert(fx_same(y[0], y[1], TOKENS * D), "%u threads", threads);
+        for (uint32_t c = 0; c < D; c++) { /* the last token, merged by hand */
+            const float *w = weights + ROWS - TOP_K, *part = e[0] + (ROWS - TOP_K) * D + c;
+            float sum = fmaf(w[1], part[D], fmaf(w[0], part[0], 0.0f));
+            cr_assert_eq(y[0][(TOKENS - 1) * D + c], residual[(TOKENS - 1) * D + c] + sum);
+        }
+        free(scratch);
+        mox_pool_destroy(&pool);
+    }
+    for (int k = 0; k < MOX_ACT_KINDS; k++) {
+        free(x[k].data);
+    }
+    for (uint32_t u = 0; u < USES; u++) {
+        free(slot[u]);
     }
 }
 

@@ -249,7 +249,7 @@ static void free_expert(expert_inputs *e)
 
 static expert_result run_expert(const expert_inputs *e, mox_isa isa, uint32_t workers, size_t spare)
 {
-    size_t bytes = mox_experts_scratch_bytes(&e->l, e->n_uses, e->n, workers) + spare;
+    size_t bytes = mox_experts_scratch_bytes(&e->l, e->n_uses, e->n, workers, e->act_f32) + spare;
     void *scratch = aligned_alloc(64, (bytes + 63) / 64 * 64);
     size_t count = (size_t)e->n * e->l.d_model, sums = count / e->k;
     expert_result r = {.n_floats = count + (e->merge ? sums : 0)};
