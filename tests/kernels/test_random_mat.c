@@ -7,7 +7,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-enum { SHAPES = RND_COUNT(500), MAX_WORKERS = 3, UNTOUCHED = 12345 };
+enum { SHAPES = RND_COUNT(500), MAX_TOKENS = 120, MAX_WORKERS = 3, UNTOUCHED = 12345 };
 
 static mox_pool *pools[MAX_WORKERS];
 
@@ -74,9 +74,12 @@ static mox_acts any_acts(mox_act_kind kind, uint32_t n, uint32_t cols, uint64_t 
     return x;
 }
 
-/* Runs a product and returns y [n][stride], what it must not touch set to UNTOUCHED. */
-static float *product(mox_isa isa, mox_mat_mul_args a)
+/* Runs a product and returns y [n][stride], what it must not touch set to UNTOUCHED. `packed`: many rows go
+ * through panels. */
+static float *product(mox_isa isa, mox_mat_mul_args a, bool packed)
 {
+    size_t bytes = mox_mat_mul_scratch_bytes(a.x.kind, a.w->cols, a.n);
+    a.scratch = packed ? aligned_alloc(64, bytes) : NULL;
     size_t count = a.n * a.y_stride;
     float *y = aligned_alloc(64, (count * sizeof *y + 63) / 64 * 64);
     for (size_t i = 0; i < count; i++) {
@@ -84,6 +87,7 @@ static float *product(mox_isa isa, mox_mat_mul_args a)
     }
     a.y = y;
     cr_assert_eq(mox_mat_mul_cpu(pools[a.n % MAX_WORKERS], isa, &a), MOX_OK);
+    free(a.scratch);
     return y;
 }
 
@@ -102,7 +106,7 @@ static void check_product(const mox_format *f, mox_act_kind kind, uint64_t seed,
     uint64_t s = seed;
     uint32_t rows = 1 + fx_below(&s, fx_below(&s, 2) ? 100 : 33);
     uint32_t cols = fx_cols(f, fx_below(&s, 4) == 0 ? 2048 : 700, &s);
-    uint32_t n = 1 + fx_below(&s, fx_below(&s, 2) ? 33 : 5);
+    uint32_t n = 1 + fx_below(&s, fx_below(&s, 2) ? 33 : fx_below(&s, 16) ? 5 : MAX_TOKENS);
     uint8_t *w = rnd_weights(f, rows, cols, fx_below(&s, 2) == 0, &s),
             *x16 = fx_repack(f->type, rows, cols, w);
     mox_mat m = mox_mat_dense(f->type, rows, cols, x16);
@@ -111,10 +115,10 @@ static void check_product(const mox_format *f, mox_act_kind kind, uint64_t seed,
     rnd_floats(&s, bias, rows, RND_PLAIN);
     mox_mat_mul_args a = {
         .w = &m, .x = x, .bias = fx_below(&s, 2) ? bias : NULL, .y_stride = rows + fx_below(&s, 3), .n = n};
-    float *want = product(MOX_ISA_SCALAR, a);
+    float *want = product(MOX_ISA_SCALAR, a, false);
     EACH_ISA(isa)
     {
-        float *got = product(isa, a);
+        float *got = product(isa, a, fx_below(&s, 8) != 0);
         cr_assert(fx_same(got, want, n * a.y_stride), "%s, %s activations, %s: %u x %u, n %u, seed %llu",
                   mox_type_info(f->type)->name, kind_name(kind), mox_isa_name(isa), rows, cols, n,
                   (unsigned long long)seed);
@@ -143,7 +147,7 @@ static void check_products(mox_act_kind kind, bool audit)
             check_product(f, with, 1000003 * (uint64_t)type + 2 * i + audit, &count);
         }
         char of_them[96];
-        snprintf(of_them, sizeof of_them, "%u finite, %u end in a short block, %u of 5 to 33 tokens",
+        snprintf(of_them, sizeof of_them, "%u finite, %u end in a short block, %u of 5 to 120 tokens",
                  count.finite, count.short_last, count.many);
         print_counts(mox_type_info(type)->name, kind_name(with), count.shapes, of_them);
         cr_assert(count.many > SHAPES / 5);
