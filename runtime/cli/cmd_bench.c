@@ -11,6 +11,7 @@
  * reported.
  */
 #include "runtime/cli/bench_ceiling.h"
+#include "runtime/cli/bench_compare.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/open.h"
 #include "runtime/cli/report.h"
@@ -456,6 +457,17 @@ static mox_err bench_ceilings(bench *b, uint32_t n_threads, uint64_t run_bytes, 
     return err;
 }
 
+/* --compare: what was measured beside what it was. */
+static mox_err bench_compare(const bench *b)
+{
+    static mox_bench_result results[MAX_TESTS];
+    for (uint32_t i = 0; i < b->n_tests; i++) {
+        test_name(&b->tests[i], results[i].name);
+        results[i].tok_s = median(&b->tests[i]);
+    }
+    return mox_bench_compare(b->o, results, b->n_tests);
+}
+
 static mox_err bench_run(bench *b)
 {
     static mox_plan plan;
@@ -483,7 +495,7 @@ static mox_err bench_run(bench *b)
     } else {
         bench_md(b);
     }
-    return MOX_OK;
+    return bench_compare(b);
 }
 
 mox_err mox_cmd_bench(mox_opts *o)

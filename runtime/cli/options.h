@@ -73,7 +73,8 @@ typedef struct mox_opts {
     bool random_answers, force;
     uint32_t reps;
     bool origin, strict, csv, list_tensors, list_keys, show_template;
-    const char *expect;
+    const char *expect, *compare;
+    float fail_below;
     mox_setting set[MOX_MAX_OPTIONS]; /* by index in mox_options */
 } mox_opts;
 

@@ -49,6 +49,7 @@ one_file() {
 }
 one_file liburing.h offload/ring.c
 one_file hwloc offload/topo.c
+one_file jansson.h runtime/cli/bench_compare.c
 one_file ini.h runtime/cli/config_file.c
 one_file xxhash.h runtime/core/hash.c
 exit $bad
