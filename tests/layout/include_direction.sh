@@ -23,7 +23,7 @@ allowed() {
     runtime/gguf/*) echo '^runtime/(core|gguf)/' ;;
     runtime/tokenizer/*) echo '^runtime/(core|gguf|tokenizer)/' ;;
     # the rest of runtime: everything below, but not its own clients
-    runtime/*) echo '^(runtime/(core|gguf|tokenizer|template|model|graph|plan|[a-z_]+\.h)|profiler|kernels|offload)' ;;
+    runtime/*) echo '^(runtime/(core|gguf|tokenizer|template|model|graph|pack|plan|[a-z_]+\.h)|profiler|kernels|offload)' ;;
     *) echo '.' ;;
     esac
 }
