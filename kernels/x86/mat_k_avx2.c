@@ -2,7 +2,7 @@
  * Q3_K, Q6_K). What a format adds is how a line's codes and its scales are unpacked. Reached through
  * mox_tile_of.
  */
-#include "kernels/x86/mat_avx2.h"
+#include "kernels/x86/scales_k_avx2.h"
 
 /* Lines that may be added in int16: two products per lane and line, |activation| <= 127. */
 enum { MAX_2BIT_LINES = 4, MAX_3BIT_LINES = 4, MAX_4BIT_LINES = 8, MAX_5BIT_LINES = 4, MAX_6BIT_LINES = 2 };
@@ -11,26 +11,6 @@ _Static_assert(MAX_3BIT_LINES * 2 * 7 * 127 <= INT16_MAX, "Q3_K");
 _Static_assert(MAX_4BIT_LINES * 2 * 15 * 127 <= INT16_MAX, "Q4_K");
 _Static_assert(MAX_5BIT_LINES * 2 * 31 * 127 <= INT16_MAX, "Q5_K");
 _Static_assert(MAX_6BIT_LINES * 2 * 63 * 127 <= INT16_MAX, "Q6_K");
-
-/* Q4_K and Q5_K: the 12 x 16 scale bytes to 8 x 16 scales and 8 x 16 minimums. */
-typedef struct k45_scales {
-    _Alignas(32) uint8_t sc[8][R], mn[8][R];
-} k45_scales;
-
-static inline void unpack_k45_scales(const uint8_t *body, k45_scales *s)
-{
-    const __m256i low6 = _mm256_set1_epi8(63), high2 = _mm256_set1_epi8(0x30);
-    for (int i = 0; i < 2; i++) {
-        const uint8_t *at = body + 32 * i;
-        __m256i a = load(at), b = load(at + LINE), c = load(at + 2 * LINE);
-        __m256i a_top = _mm256_and_si256(_mm256_srli_epi16(a, 2), high2);
-        __m256i b_top = _mm256_and_si256(_mm256_srli_epi16(b, 2), high2);
-        _mm256_store_si256((__m256i *)(void *)s->sc[2 * i], _mm256_and_si256(a, low6));
-        _mm256_store_si256((__m256i *)(void *)s->mn[2 * i], _mm256_and_si256(b, low6));
-        _mm256_store_si256((__m256i *)(void *)s->sc[4 + 2 * i], _mm256_or_si256(nibbles_low(c), a_top));
-        _mm256_store_si256((__m256i *)(void *)s->mn[4 + 2 * i], _mm256_or_si256(nibbles_high(c), b_top));
-    }
-}
 
 /* Sum of minimums times the sums of 32 codes, as int32 per row. */
 static inline __m256i k_mins(const k45_scales *s, uint32_t half, const mox_act_k *a)
@@ -227,8 +207,6 @@ BODY q2_k(const uint8_t *chunk, uint32_t cols, uint32_t half, const void *const 
     }
 }
 
-enum { Q3_HEAD = 32, Q3_SCALES = 192, Q3_OFFSET_BITS = 2 };
-
 /* The lines of the first half are interleaved with the eight of third bits, which serve both halves: a byte's
  * bits 4h + {0, 1, 2, 3} belong to its four codes. A set bit means no offset. */
 INLINE void q3_codes(const uint8_t *lines, uint32_t hg, uint32_t k, uint32_t t, __m256i *low, __m256i *high)
@@ -243,23 +221,6 @@ INLINE void q3_codes(const uint8_t *lines, uint32_t hg, uint32_t k, uint32_t t, 
     *high = _mm256_or_si256(*high, _mm256_and_si256(top_h, bit2));
 }
 
-/* Q3_K: the 12 x 16 scale bytes to 16 x 16 signed scales: 8 bytes with two low nibbles each, 4 with the upper
- * two bits of every fourth scale. */
-static inline void unpack_q3_scales(const uint8_t *body, uint8_t (*sc)[R])
-{
-    const __m256i top2 = _mm256_set1_epi8(0x30), bias = _mm256_set1_epi8(32);
-    for (uint32_t j = 0; j < 4; j += 2) {
-        __m256i a = load(body + j * R), b = load(body + (4 + j) * R), top = load(body + (8 + j) * R);
-        __m256i low[4] = {nibbles_low(a), nibbles_low(b), nibbles_high(a), nibbles_high(b)};
-        __m256i high[4] = {_mm256_slli_epi16(top, 4), _mm256_slli_epi16(top, 2), top,
-                           _mm256_srli_epi16(top, 2)};
-        for (uint32_t k = 0; k < 4; k++) {
-            __m256i s = _mm256_or_si256(low[k], _mm256_and_si256(high[k], top2));
-            _mm256_store_si256((__m256i *)(void *)sc[4 * k + j], _mm256_sub_epi8(s, bias));
-        }
-    }
-}
-
 BODY q3_k(const uint8_t *chunk, uint32_t cols, uint32_t half, const void *const *x, uint32_t n, float (*p)[R])
 {
     (void)cols;
@@ -271,8 +232,6 @@ BODY q3_k(const uint8_t *chunk, uint32_t cols, uint32_t half, const void *const 
     k16(q3_codes, MAX_3BIT_LINES, body + Q3_SCALES + 32 * half, sc, x, n, sum);
     EACH_ROW k16_finish(chunk, half, sc, Q3_OFFSET_BITS, sum[i], x[i], p[i]);
 }
-
-enum { Q6_HEAD = 32, Q6_SCALES = 256, Q6_OFFSET_BITS = 5 };
 
 INLINE void q6_codes(const uint8_t *lines, uint32_t hg, uint32_t k, uint32_t t, __m256i *low, __m256i *high)
 {
