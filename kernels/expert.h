@@ -14,7 +14,12 @@
 #include "kernels/panel.h"
 #include "kernels/vec.h"
 
+#ifdef __cplusplus
+#include <atomic>
+using std::atomic_bool;
+#else
 #include <stdatomic.h>
+#endif
 #include <string.h>
 
 enum { MOX_EXPERT_ROWS = 256 /* of one item */ };
