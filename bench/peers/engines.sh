@@ -53,6 +53,7 @@ moxie_once() {
 # $warm_up tokens, in a cgroup each test's first sample.
 peer_samples() { # peer_samples FILE
     awk -F'[:,]' -v warm_up=$warm_up -v first=$((1 + (${#cgroup} > 0))) '
+        /"flash_attn":/ { fa = $2 ~ /true|1/ }
         /"n_prompt":/ { p = $2 + 0 }
         /"n_gen":/ { n = $2 + 0; d = 0 }
         /"n_depth":/ { d = $2 + 0 }
@@ -62,13 +63,24 @@ peer_samples() { # peer_samples FILE
             name = n > 0 ? "decode " n (d > 0 ? " at " d : "") : "prefill " p
             gsub(/.*\[|\].*/, "")
             k = split($0, v, /, */)
-            for (i = first; i <= k; i++) printf "%s\t%.4f\n", name, v[i]
+            for (i = first; i <= k; i++) printf "%s\t%.4f\t%d\n", name, v[i], fa
         }' "$1"
 }
 
-# peer_once ENGINE TESTS TOKENS OPTIONS: one sample of each test. TESTS must be all prefill or all decode. Prints
-# "test <tab> tok/s". In RAM a few tokens touch everything once; in a cgroup what is in memory when a test begins matters,
-# so there the warm-up is the whole test, as it is for moxie.
+# peer_start ENGINE OPTIONS ARGS...: prints "test <tab> tok/s <tab> flash attention"
+peer_start() {
+    local engine=$1 options=$2 program=("$llama" --no-warmup)
+    [ "$engine" = llama.cpp ] || program=("$ik" -w 0)
+    shift 2
+    # shellcheck disable=SC2086 # a list of options
+    started "$engine" "${program[@]}" -m "$model" -t "$threads" -o json $options "$@" || return
+    cp "$work/$engine.out" "$work/$engine.version"
+    peer_samples "$work/$engine.out"
+}
+
+# peer_once ENGINE TESTS TOKENS OPTIONS: one sample of each test. TESTS must be all prefill or all decode. In RAM a few
+# tokens touch everything once; in a cgroup what is in memory when a test begins matters, so there the warm-up is the
+# whole test, as it is for moxie.
 warm_up=7
 peer_once() {
     local engine=$1 tests=$2 n=$3 options=$4 p='' d='' reps=1 first=$warm_up, alone=$warm_up
@@ -78,36 +90,28 @@ peer_once() {
     ! has decode512 "$tests" || d=$d,512
     p=${p#,} d=${d#,}
     [ -z "$cgroup" ] || reps=2 first='' alone=0
-    if [ "$engine" = llama.cpp ]; then
-        set -- "$llama" --no-warmup
-        [ -n "$p" ] && set -- "$@" -p "$first$p" -n 0 || set -- "$@" -p 0 -n "$first$n" -d "$d"
+    if [ -n "$p" ]; then
+        set -- -p "$first$p" -n 0
+    elif [ "$engine" = llama.cpp ]; then
+        set -- -p 0 -n "$first$n" -d "$d"
     else
-        set -- "$ik" -w 0
-        [ -n "$p" ] && set -- "$@" -p "$first$p" -n 0 || set -- "$@" -p 0
-        [ -n "$p" ] || { has decode "$tests" && set -- "$@" -n "$first$n" || set -- "$@" -n "$alone"; }
+        has decode "$tests" && set -- -p 0 -n "$first$n" || set -- -p 0 -n "$alone"
         ! has decode512 "$tests" || set -- "$@" -gp "512,$n"
     fi
-    # shellcheck disable=SC2086 # a list of options
-    started "$engine" "$@" -m "$model" -t "$threads" -r "$reps" -o json $options || return
-    cp "$work/$engine.out" "$work/$engine.version"
-    peer_samples "$work/$engine.out"
+    peer_start "$engine" "$options" -r "$reps" "$@"
 }
 
-# What is tried for an engine, one setting a line. In a cgroup nothing is repacked: repacked weights are memory that
-# cannot be dropped and read again, as much as the file has; the first line would be killed.
+# What is tried for an engine, one setting a line. In RAM each is tried with and without flash attention. In a cgroup
+# that stays as it was best in RAM, and nothing is repacked: repacked weights are memory that cannot be dropped and read
+# again, as much as the file has.
 candidates() { # candidates PART ENGINE
     local fa=1
+    case $(setting RAM "$2" decode) in *'-fa 0'*) fa=0 ;; esac
     case "$1 $2" in
-    'RAM llama.cpp') printf -- '-fa %s --repack %s -lm mmap\n' 0 0 1 0 0 1 1 1 ;;
-    'RAM ik_llama.cpp') printf -- '-fa %s -rtr %s\n' 0 0 1 0 0 1 1 1 ;;
-    *)
-        case $(setting RAM "$2" decode) in *'-fa 0'*) fa=0 ;; esac
-        if [ "$2" = llama.cpp ]; then
-            printf -- "-fa $fa --repack 0 -lm %s\n" mmap none dio
-        else
-            printf -- "-fa $fa -rtr 0 -mmp %s\n" 1 '1 --defer-experts' 0
-        fi
-        ;;
+    'RAM llama.cpp') printf -- '-lm mmap --repack %s\n' 0 1 ;;
+    'RAM ik_llama.cpp') printf -- '-rtr %s\n' 0 1 ;;
+    *' llama.cpp') printf -- "--repack 0 -fa $fa -lm %s\n" mmap none dio ;;
+    *) printf -- "-rtr 0 -fa $fa -mmp %s\n" 1 '1 --defer-experts' 0 ;;
     esac
 }
 
@@ -115,18 +119,11 @@ setting() { # setting PART ENGINE TEST: the options that were chosen, nothing if
     awk -F'\t' -v p="$1" -v e="$2" -v t="$3" '$1 == p && $2 == e && $3 == t { print $4; exit }' "$settings"
 }
 
-test_name() { # test_name TEST TOKENS, as in samples
-    case $1 in
-    prefill*) echo "prefill ${1#prefill}" ;;
-    decode512) echo "decode $2 at 512" ;;
-    decode) echo "decode $2" ;;
-    esac
-}
-
-# seek PART TESTS TOKENS: the first short turn, for what $settings does not have yet. In a cgroup one answer decides for
-# all tests: what counts there is how the file is read.
+# seek PART TESTS: the first short turn, for what $settings does not have yet. In RAM a prompt of 256 tokens decides for
+# 512, and an answer from nothing for both depths; in a cgroup a short answer decides for all tests: what counts there
+# is how the file is read.
 seek() {
-    local part=$1 tests=$2 n=$3 engine options kind t lacking rc tried=$work/tried
+    local part=$1 tests=$2 engine options t name value fa lacking rc tried=$work/tried
     for engine in $engines; do
         case $engine in moxie | packed) continue ;; esac
         lacking=''
@@ -136,27 +133,27 @@ seek() {
         [ -n "$lacking" ] || continue
         : >"$tried"
         while read -r options; do
-            [ "$part" = RAM ] && set -- prefill decode || set -- decode
-            for kind in "$@"; do
-                if [ "$part" = RAM ]; then
-                    t=$(printf '%s\n' $lacking | grep "^$kind" | tr '\n' ' ')
-                else
-                    t=decode
-                fi
-                [ -n "$t" ] || continue
-                peer_once "$engine" "$t" "$n" "$options" >"$work/one"
-                rc=$?
-                [ $rc -eq 0 ] || note "$part: $engine $options: $(why $rc "$engine")"
-                awk -F'\t' -v o="$options" '{ print $1 "\t" $2 "\t" o }' "$work/one" >>"$tried"
-                [ $rc -eq 0 ] || break
-            done
+            if [ "$part" = RAM ]; then
+                peer_start "$engine" "$options -fa 0,1" -r 1 -p "$warm_up,64,256" -n "$warm_up,16" >"$work/one"
+            else
+                peer_once "$engine" decode 4 "$options" >"$work/one"
+            fi
+            rc=$?
+            [ $rc -eq 0 ] || note "$part: $engine $options: $(why $rc "$engine")"
+            while IFS=$'\t' read -r name value fa; do
+                [ "$part" != RAM ] || fa=" -fa $fa"
+                [ "$part" = RAM ] || fa=''
+                say "$part: $engine $options$fa: $name: $value tok/s"
+                printf '%s\t%s\t%s\n' "$name" "$value" "$options$fa" >>"$tried"
+            done <"$work/one"
         done <<<"$(candidates "$part" "$engine")"
-        while IFS=$'\t' read -r name value options; do
-            say "$part: $engine $options: $name $value tok/s"
-        done <"$tried"
         for t in $lacking; do
-            name=$(test_name "$t" "$n")
-            [ "$part" = RAM ] || name=$(test_name decode "$n")
+            case "$part $t" in
+            'RAM prefill64') name='prefill 64' ;;
+            'RAM prefill512') name='prefill 256' ;;
+            RAM*) name='decode 16' ;;
+            *) name='decode 4' ;;
+            esac
             options=$(awk -F'\t' -v n="$name" '$1 == n && $2 > best { best = $2; o = $3 } END { print o }' "$tried")
             [ -z "$options" ] || printf '%s\t%s\t%s\t%s\n' "$part" "$engine" "$t" "$options" >>"$settings"
         done
@@ -194,7 +191,7 @@ turn() {
 }
 
 keep() { # keep PART ENGINE: what the last program measured
-    awk -v p="$1" -v e="$2" '{ print p "\t" e "\t" $0 }' "$work/one" >>"$samples"
+    awk -F'\t' -v p="$1" -v e="$2" '{ print p "\t" e "\t" $1 "\t" $2 }' "$work/one" >>"$samples"
     awk -F'\t' -v p="$1" -v e="$2" '{ print p ": " e " " $1 ": " $2 " tok/s" }' "$work/one" >&2
 }
 

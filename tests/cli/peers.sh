@@ -32,13 +32,17 @@ while [ $# -gt 0 ]; do
     shift
 done
 one() {
+    local k=$1 n=$2 d=$3 fa=$4
+    [ $((k + n)) = 7 ] && speed=1 || { [ "$n" = 0 ] && speed=$((40 + 10 * fa)) || speed=$((50 - 10 * fa)); }
+    printf '"flash_attn": %s,\n' "$fa"
     printf '"build_commit": "abc",\n"build_number": 7,\n"n_prompt": %s,\n"n_gen": %s,\n"n_depth": %s,\n' "$1" "$2" "$3"
-    [ $(($1 + $2)) = 7 ] && set -- "$1" "$2" "$3" 1
-    printf '"samples_ns": [ 9 ],\n"samples_ts": [ %s ]\n' "$4"
+    printf '"samples_ns": [ 9 ],\n"samples_ts": [ %s ]\n' "$speed"
 }
-for t in ${p//,/ }; do [ "$t" = 0 ] || one "$t" 0 0 $((40 + 10 * fa)); done
-for t in ${d//,/ }; do
-    for k in ${n//,/ }; do [ "$k" = 0 ] || one 0 "$k" "$t" $((50 - 10 * fa)); done
+for f in ${fa//,/ }; do
+    for t in ${p//,/ }; do [ "$t" = 0 ] || one "$t" 0 0 "$f"; done
+    for t in ${d//,/ }; do
+        for k in ${n//,/ }; do [ "$k" = 0 ] || one 0 "$k" "$t" "$f"; done
+    done
 done
 EOF
 printf '#!/bin/bash\necho "error: unknown key in the file" >&2\nexit 3\n' >ik-bench
@@ -55,8 +59,8 @@ peers --llama-bench "$PWD/llama-bench" --ik-bench "$PWD/ik-bench" --rounds 3 --s
 exits 0
 prints '| prefill 512 | 110.00 (100.00 .. 120.00) | 50.00 (50.00 .. 50.00) | 2.20 |'
 prints '| decode 64 at 512 | 110.50 (100.50 .. 120.50) | 50.00 (50.00 .. 50.00) | 2.21 |'
-prints '^\* RAM, llama.cpp, prefill64: -fa 1'
-prints '^\* RAM, llama.cpp, decode512: -fa 0'
+prints '^\* RAM, llama.cpp, prefill64: .*-fa 1'
+prints '^\* RAM, llama.cpp, decode512: .*-fa 0'
 check "warm-ups are not results" sh -c "! grep -q '[el] 7 ' '$OUT'"
 prints 'llama.cpp: commit abc, build 7'
 prints 'ik_llama.cpp .*: exit 3: error: unknown key in the file'
