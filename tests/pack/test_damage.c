@@ -197,3 +197,43 @@ Test(damage, truncated_files)
     }
     pfx_remove(&fx);
 }
+
+/* Any bytes may be wrong: the header is then refused with a name for it, or describes a model whose records lie in
+ * the file. */
+Test(damage, mutated_headers)
+{
+    enum { MUTATIONS = 4000 };
+    pack_fx fx;
+    pfx_pack(&fx, "models/mixtral-a.gguf");
+    uint64_t n = fx.report.out_bytes, state = 17, header = n - fx.report.record_bytes - fx.report.dense_bytes;
+    uint8_t *bytes = malloc(n);
+    cr_assert(bytes);
+    pfx_read_at(&fx, 0, bytes, n);
+    uint32_t refusals = 0;
+    for (int i = 0; i < MUTATIONS; i++) {
+        uint8_t was[4];
+        uint32_t at = below(&state, header - 4), len = 1 + below(&state, 4);
+        memcpy(was, bytes + at, sizeof was);
+        for (uint32_t k = 0; k < len; k++) {
+            bytes[at + k] = i % 3 == 0   ? 0xFF
+                            : i % 3 == 1 ? (uint8_t)(bytes[at + k] + 1)
+                                         : (uint8_t)below(&state, 256);
+        }
+        mox_gguf *g = NULL;
+        mox_model *m = NULL;
+        mox_err err = mox_gguf_parse(&g, bytes, n, n, NULL);
+        err = err == MOX_OK ? mox_model_create(&m, g, NULL) : err;
+        refusals += err != MOX_OK;
+        cr_assert(err == MOX_OK || mox_err_last()->code == err);
+        for (uint32_t l = 0; err == MOX_OK && m->packed && l < m->n_moe_layers; l++) {
+            uint64_t end = m->packed[l].off + m->h.n_experts * m->packed[l].record_bytes;
+            cr_assert_leq(end, n, "records of layer %u end beyond the file", l);
+        }
+        mox_model_destroy(&m);
+        mox_gguf_close(&g);
+        memcpy(bytes + at, was, sizeof was);
+    }
+    cr_expect_gt(refusals, 100, "mutations were hardly noticed");
+    free(bytes);
+    pfx_remove(&fx);
+}
