@@ -189,3 +189,24 @@ void mox_store_predict(mox_store *st, uint32_t layer, const uint32_t *experts, c
     mox_files_wake(st);
     pthread_mutex_unlock(&st->lock);
 }
+
+/* Those that are here or on their way already are left out, so that the list has room for the others. */
+void mox_store_predict_all(mox_store *st, uint32_t layer)
+{
+    if (!st->cfg.look_ahead || layer >= st->cfg.n_layers) {
+        return;
+    }
+    pthread_mutex_lock(&st->lock);
+    for (uint32_t e = 0; allowed(st) && e < st->cfg.n_experts; e++) {
+        uint32_t guess = st->cfg.shuffle_predictions ? random_below(&st->ahead, st->cfg.n_experts) : e;
+        uint32_t slot = st->slots.map[mox_store_key(st, layer, guess)];
+        if (slot == MOX_SLOT_NONE) {
+            insert(&st->ahead, (mox_prediction){layer, guess, 1.0f});
+        } else if (!st->info[slot].kept) {
+            st->info[slot].predicted = true; /* here by luck, until then */
+        }
+    }
+    mox_ahead_issue(st);
+    mox_files_wake(st);
+    pthread_mutex_unlock(&st->lock);
+}

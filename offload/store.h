@@ -139,6 +139,9 @@ void mox_store_end(mox_store *store);
 void mox_store_predict(mox_store *store, uint32_t layer, const uint32_t *experts, const float *scores,
                        uint32_t n);
 
+/* mox_store_predict_all: the same for every expert of a layer, where a big micro-batch will need nearly all. */
+void mox_store_predict_all(mox_store *store, uint32_t layer);
+
 /* mox_store_served: how an expert of the current layer step was served (after its lease), for the trace. */
 mox_served mox_store_served(const mox_store *store, uint32_t expert);
 

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#define USES_OF_ALL 8    /* so many uses for each expert there is: hardly one will not be needed */
 #define AHEAD_LEAST 0.6f /* a guess below is wrong too often to be worth a read */
 
 static mox_err route(mox_graph *g, const mox_layer_op *op)
@@ -171,8 +172,14 @@ static uint32_t rank_predictions(mox_graph *g, uint32_t n_ranks)
 static void guess(mox_graph *g, const mox_layer_op *next)
 {
     const mox_hparams *h = &g->m->h;
-    if (!g->dims.look_ahead || g->phase != MOX_PHASE_DECODE || g->n > MOX_AHEAD_ROWS || !next ||
-        g->kept[next->moe.moe_layer] == h->n_experts) {
+    if (!g->dims.look_ahead || !next || g->kept[next->moe.moe_layer] == h->n_experts) {
+        return;
+    }
+    if (g->n * h->top_k >= USES_OF_ALL * h->n_experts) {
+        mox_store_predict_all(g->store, next->moe.moe_layer);
+        return;
+    }
+    if (g->phase != MOX_PHASE_DECODE || g->n > MOX_AHEAD_ROWS) {
         return;
     }
     mox_moe_buffers *b = &g->moe;

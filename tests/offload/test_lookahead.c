@@ -282,3 +282,34 @@ Test(lookahead, off_reads_nothing_ahead)
     cr_assert_eq(c.io.prefetch_bytes, 0);
     finish(&fx);
 }
+
+/* All experts of the next layer: those that are not here are read, each once, as far as there is room; those that are
+ * kept are not. */
+Test(lookahead, a_whole_layer_is_read_ahead_as_far_as_there_is_room)
+{
+    fixture fx;
+    mox_store_cfg cfg = gated(&fx, 3);
+    cr_assert_eq(fx_open(&fx, &cfg), MOX_OK);
+    cr_assert_eq(mox_store_fill(fx.store, NULL, NULL, NULL), MOX_OK);
+    unsigned filled = atomic_load(&the_gate.n);
+    mox_store_predict_all(fx.store, 1);
+    mox_store_predict_all(fx.store, 1);
+    wait_submits(filled + 3 * parts_of(&fx, 1));
+    usleep(20000);
+    cr_assert_eq(atomic_load(&the_gate.n), filled + 3 * parts_of(&fx, 1), "three experts were not kept");
+    for (unsigned i = filled; i < atomic_load(&the_gate.n); i++) {
+        bool kept = belongs(&fx, the_gate.off[i], 1, 0) || belongs(&fx, the_gate.off[i], 1, 1);
+        cr_assert(!kept, "read %u is of an expert that is here", i);
+    }
+    uint32_t all[FX_EXPERTS] = {0, 1, 2, 3, 4, 5};
+    size_t wrong = 0;
+    cr_assert_eq(fx_step(&fx, 1, all, FX_EXPERTS, &wrong), MOX_OK, "%s", mox_err_last()->msg);
+    cr_assert_eq(wrong, 0);
+    mox_counters c = fx_counters(&fx);
+    cr_assert_eq(c.prefetch.issued, 3);
+    cr_assert_eq(c.prefetch.used + c.prefetch.late, 3);
+    cr_assert_eq(c.prefetch.wasted, 0);
+    cr_assert_eq(c.use[MOX_PHASE_PREFILL].misses + c.use[MOX_PHASE_DECODE].misses, 0,
+                 "nothing was left to read");
+    finish(&fx);
+}
