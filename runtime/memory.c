@@ -18,6 +18,7 @@
 enum { PAGE = 4096, N_ARENAS = 4 };
 #define WORTH_SAYING (32u << 20) /* below, small pages cost nothing that could be measured */
 #define ENOUGH       0.95
+#define WORTH_MOVING 0.80 /* above, putting pages together takes seconds and gains nothing that was seen */
 #define MIB          (1024.0 * 1024.0)
 
 /* Linux 6.1; the value is part of the kernel's interface, older headers lack the name. */
@@ -113,7 +114,8 @@ void mox_ctx_check_huge(mox_ctx *ctx)
     }
     char setting[16];
     huge_setting(setting);
-    for (int i = 0; i < N_ARENAS && strcmp(setting, "never") != 0; i++) {
+    bool move = (double)huge < WORTH_MOVING * (double)whole && strcmp(setting, "never") != 0;
+    for (int i = 0; move && i < N_ARENAS; i++) {
         madvise(a[i]->base, mox_round_up(a[i]->bytes, PAGE), MADV_COLLAPSE);
     }
     mox_arena_huge_bytes((const mox_arena *const *)a, N_ARENAS, &huge, &whole);
