@@ -26,10 +26,11 @@ typedef struct vnni_block {
 
 typedef __m256i lanes_int[2][LANES];
 
-/* Float formats go through AVX2's tiles. */
-#define panel_f32  NULL
-#define panel_f16  NULL
-#define panel_bf16 NULL
+/* Float weights have nothing to gain from integer instructions. */
+mox_panel_fn mox_panel_avx2_f32, mox_panel_avx2_f16, mox_panel_avx2_bf16;
+#define panel_f32  mox_panel_avx2_f32
+#define panel_f16  mox_panel_avx2_f16
+#define panel_bf16 mox_panel_avx2_bf16
 
 #define EACH_LANE _Pragma("GCC unroll 6") for (uint32_t i = 0; i < n; i++)
 #define BOTH      _Pragma("GCC unroll 2") for (uint32_t w = 0; w < 2; w++)

@@ -1,4 +1,4 @@
-/* The AVX-VNNI panel kernels, EVEX-encoded: for processors with AVX-512 VNNI and VL. Float formats go through AVX2's tiles. */
+/* The AVX-VNNI panel kernels, EVEX-encoded: for processors with AVX-512 VNNI and VL. See panel_avxvnni.h. */
 #define MOX_VNNI(op) _mm256_##op##_epi32
 #include "kernels/x86/panel_avxvnni.h"
 

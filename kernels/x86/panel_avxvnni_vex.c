@@ -1,4 +1,4 @@
-/* The AVX-VNNI panel kernels, VEX-encoded: for processors with AVX-VNNI. Float formats go through AVX2's tiles. */
+/* The AVX-VNNI panel kernels, VEX-encoded: for processors with AVX-VNNI. See panel_avxvnni.h. */
 #define MOX_VNNI(op) _mm256_##op##_avx_epi32
 #include "kernels/x86/panel_avxvnni.h"
 
