@@ -64,9 +64,12 @@ static void list_tensors(const mox_gguf *g)
             n += snprintf(shape + n, sizeof shape - (size_t)n, "%s%llu", d > 0 ? " x " : "",
                           (unsigned long long)t->ne[d]);
         }
-        printf("%-40s %-8s %-24s %12llu bytes, file %u at %llu\n", mox_escape(t->name, name, sizeof name),
-               mox_type_info(t->type)->name, shape, (unsigned long long)t->bytes, t->file,
-               (unsigned long long)t->off);
+        char place[64] = "in records"; /* of a packed file: not in one piece */
+        if (!t->packed) {
+            snprintf(place, sizeof place, "file %u at %llu", t->file, (unsigned long long)t->off);
+        }
+        printf("%-40s %-8s %-24s %12llu bytes, %s\n", mox_escape(t->name, name, sizeof name),
+               mox_type_info(t->type)->name, shape, (unsigned long long)t->bytes, place);
     }
 }
 
@@ -104,8 +107,10 @@ static void tensors_json(mox_json *j, const mox_gguf *g)
         }
         mox_json_array_end(j);
         mox_json_u64(j, "bytes", t->bytes);
-        mox_json_u64(j, "file", t->file);
-        mox_json_u64(j, "offset", t->off);
+        if (!t->packed) {
+            mox_json_u64(j, "file", t->file);
+            mox_json_u64(j, "offset", t->off);
+        }
         mox_json_object_end(j);
     }
     mox_json_array_end(j);

@@ -51,6 +51,9 @@ prints '^  packed '
 run info "$MODEL"
 grep -v '^  file' "$OUT" >plain
 check "info differs in nothing else" cmp -s plain packed
+run info a.moxie --tensors
+prints 'blk.0.ffn_up_exps.weight .* in records$'
+prints 'token_embd.weight .* file 0 at [0-9]*$'
 
 # damage
 size=$(stat -c %s a.moxie)
