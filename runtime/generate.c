@@ -6,6 +6,9 @@
  */
 #include "runtime/context.h"
 #include "runtime/core/clock.h"
+#include "runtime/stop.h"
+
+#include <string.h>
 
 static double seconds_since(uint64_t begin)
 {
@@ -18,6 +21,8 @@ typedef struct generation {
     const mox_gen_cfg *cfg;
     mox_sampler sampler;
     mox_detok detok;
+    mox_stop stop;
+    bool stopped; /* a stop string was found */
     mox_gen_result *out;
 } generation;
 
@@ -45,19 +50,32 @@ static mox_err eval(generation *gen, const uint32_t *tokens, uint32_t n, mox_pha
     return MOX_OK;
 }
 
+/* A token's text stands behind room for what is held back of the tokens before it. */
 static bool hand_out(generation *gen, uint32_t id)
 {
     gen->out->n_new++;
-    size_t n = gen->ctx->tokenizer ? mox_detok_push(&gen->detok, id, gen->ctx->text) : 0;
-    return !gen->cfg->on_token || gen->cfg->on_token(gen->cfg->arg, id, gen->ctx->text, n);
+    char *piece = gen->ctx->text ? gen->ctx->text + MOX_STOP_BYTES : NULL;
+    size_t n = piece ? mox_detok_push(&gen->detok, id, piece) : 0;
+    const char *text = piece ? mox_stop_push(&gen->stop, piece, n, &n, &gen->stopped) : NULL;
+    mox_sampler_saw(&gen->sampler, id);
+    return !gen->cfg->on_token || gen->cfg->on_token(gen->cfg->arg, id, text, n);
 }
 
-/* The answer is over, for whatever reason: what the detokeniser still holds back comes out. */
+/* The answer is over, for whatever reason: what is still held back comes out, unless a string stopped it. */
 static void flush(generation *gen)
 {
-    size_t n = gen->ctx->tokenizer ? mox_detok_flush(&gen->detok, gen->ctx->text) : 0;
+    char *piece = gen->ctx->text ? gen->ctx->text + MOX_STOP_BYTES : NULL;
+    size_t n = piece ? mox_detok_flush(&gen->detok, piece) : 0, n_held = 0;
+    if (!piece || gen->stopped) {
+        return;
+    }
+    const char *text = mox_stop_push(&gen->stop, piece, n, &n, &gen->stopped);
     if (n && gen->cfg->on_token) {
-        gen->cfg->on_token(gen->cfg->arg, MOX_TOKEN_NONE, gen->ctx->text, n);
+        gen->cfg->on_token(gen->cfg->arg, MOX_TOKEN_NONE, text, n);
+    }
+    text = mox_stop_flush(&gen->stop, &n_held);
+    if (n_held && gen->cfg->on_token) {
+        gen->cfg->on_token(gen->cfg->arg, MOX_TOKEN_NONE, text, n_held);
     }
 }
 
@@ -77,12 +95,27 @@ static mox_err decode(generation *gen, uint32_t row)
         }
         bool enough = gen->cfg->max_new && gen->out->n_new + 1 >= gen->cfg->max_new;
         bool more = hand_out(gen, id);
-        if (!more || enough) {
-            gen->out->stop = more ? "length" : "user";
+        if (!more || enough || gen->stopped) {
+            gen->out->stop = !more ? "user" : gen->stopped ? "stop" : "length";
             return gen->cfg->all_logits ? eval(gen, &id, 1, MOX_PHASE_DECODE, &row) : MOX_OK;
         }
         MOX_TRY(eval(gen, &id, 1, MOX_PHASE_DECODE, &row));
     }
+}
+
+static mox_err check_stop(const mox_gen_cfg *cfg)
+{
+    if (cfg->n_stop > MOX_STOP_MAX) {
+        return MOX_FAIL(MOX_E_ARG, "generate: %u stop strings, at most %d", cfg->n_stop, MOX_STOP_MAX);
+    }
+    for (uint32_t i = 0; i < cfg->n_stop; i++) {
+        size_t n = strlen(cfg->stop[i]);
+        if (n == 0 || n > MOX_STOP_BYTES) {
+            return MOX_FAIL(MOX_E_ARG, "generate: a stop string of %zu bytes: 1 to %d are possible", n,
+                            MOX_STOP_BYTES);
+        }
+    }
+    return MOX_OK;
 }
 
 mox_err mox_generate(mox_ctx *ctx, uint32_t seq, const mox_gen_cfg *cfg, mox_gen_result *out)
@@ -90,9 +123,14 @@ mox_err mox_generate(mox_ctx *ctx, uint32_t seq, const mox_gen_cfg *cfg, mox_gen
     if (cfg->n_prompt == 0) {
         return MOX_FAIL(MOX_E_ARG, "generate: the prompt has no tokens");
     }
+    MOX_TRY(check_stop(cfg));
     mox_gen_result result = {.stop = ""};
     generation gen = {.ctx = ctx, .seq = seq, .cfg = cfg, .out = &result};
     MOX_TRY(mox_sampler_init(&gen.sampler, &cfg->sampling, ctx->graph.candidates));
+    gen.stop = (mox_stop){.strings = cfg->stop, .n_strings = cfg->n_stop};
+    for (uint32_t i = 0; i < cfg->n_prompt; i++) {
+        mox_sampler_saw(&gen.sampler, cfg->prompt[i]);
+    }
     if (ctx->tokenizer) {
         mox_detok_init(&gen.detok, ctx->tokenizer, false, false);
     }

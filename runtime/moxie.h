@@ -95,14 +95,27 @@ MOX_NODISCARD mox_err mox_eval(mox_ctx *ctx, uint32_t seq, const uint32_t *token
 void mox_seq_clear(mox_ctx *ctx, uint32_t seq);
 uint32_t mox_seq_len(const mox_ctx *ctx, uint32_t seq);
 
-/* Sampling. temp 0 = greedy (lowest id among equals). Order: top-k, softmax with temperature, top-p, min-p,
- * draw. */
+/* Sampling. temp 0 = greedy (lowest id among equals). Order: bias, penalties, top-k, softmax with temperature,
+ * top-p, typical, min-p, draw. */
+enum { MOX_BIAS_MAX = 64, MOX_RECENT_MAX = 256 };
+typedef struct mox_bias {
+    uint32_t id;
+    float add; /* to its logit, -1e4..1e4 */
+} mox_bias;
+
 typedef struct mox_sampling {
     float temp;     /* default 0 */
     uint32_t top_k; /* 0 = off */
     float top_p;    /* 1 = off */
     float min_p;    /* 0 = off */
     uint64_t seed;
+    float typical;   /* 0 and 1 = off: the share of the mass, of tokens about as surprising as the average */
+    float repeat;    /* 0 and 1 = off: logits of recent tokens are divided by it (multiplied if negative) */
+    float frequency; /* 0 = off, -2..2: subtracted once per recent use */
+    float presence;  /* 0 = off, -2..2: subtracted once if used recently */
+    uint32_t n_recent; /* how many last tokens are recent, at most MOX_RECENT_MAX; 0 = 64 */
+    uint32_t n_bias;
+    mox_bias bias[MOX_BIAS_MAX];
 } mox_sampling;
 
 typedef struct mox_gen_cfg {
@@ -112,16 +125,19 @@ typedef struct mox_gen_cfg {
     bool ignore_end; /* bench: do not stop at end-of-generation tokens */
     bool all_logits; /* hash every prompt row's logits too (run does, so that its hash equals that of
                         `logits`) */
-    /* called with each new token; text is whole UTF-8. Return false to stop. A last call with MOX_TOKEN_NONE
-     * brings what the detokeniser still held back, where the answer ended in the middle of a character. */
+    /* called with each new token; text is whole UTF-8. Return false to stop. Last calls with MOX_TOKEN_NONE
+     * bring what the detokeniser still held back, where the answer ended in the middle of a character. */
     bool (*on_token)(void *arg, uint32_t id, const char *text, size_t n_text);
     void (*on_prefill)(void *arg, uint32_t done, uint32_t total);
     void *arg;
+    const char *const
+        *stop; /* strings that end the answer and are not part of it: at most 8 of 1..128 bytes */
+    uint32_t n_stop;
 } mox_gen_cfg;
 
 typedef struct mox_gen_result {
     uint32_t n_new;
-    const char *stop; /* "end", "length", "context", "user" */
+    const char *stop; /* "end", "length", "context", "stop" (a string), "user" */
     double prefill_s, decode_s;
 } mox_gen_result;
 

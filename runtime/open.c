@@ -4,6 +4,7 @@
  * `mox_open` and nothing else. After mox_open returns nothing is allocated by any thread.
  */
 #include "runtime/context.h"
+#include "runtime/stop.h"
 #include "runtime/core/bits.h"
 #include "runtime/core/clock.h"
 
@@ -126,7 +127,7 @@ static mox_err prepare(mox_ctx *ctx)
     MOX_TRY(resolve_dims(ctx));
     uint64_t metadata = sizeof *ctx + mox_model_bytes(ctx->model);
     if (ctx->tokenizer) {
-        ctx->text_bytes = 2 * mox_detok_max(ctx->tokenizer); /* a token and a flush */
+        ctx->text_bytes = MOX_STOP_BYTES + 2 * mox_detok_max(ctx->tokenizer); /* held, a token, a flush */
         metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
     }
     mox_plan_in in = {

@@ -32,6 +32,33 @@ static double draw(mox_sampler *s)
     return (double)(result >> 11) * 0x1p-53;
 }
 
+/* Zero (not set) or lo..hi; false for NaN. */
+static bool within(float v, float lo, float hi)
+{
+    return v == 0.0f || (v >= lo && v <= hi);
+}
+
+static mox_err check_penalties(const mox_sampling *c)
+{
+    if (!within(c->typical, 0.0f, 1.0f) || !within(c->repeat, 0.01f, 100.0f) ||
+        !within(c->frequency, -2.0f, 2.0f) || !within(c->presence, -2.0f, 2.0f) ||
+        c->n_recent > MOX_RECENT_MAX || c->n_bias > MOX_BIAS_MAX) {
+        return MOX_FAIL(
+            MOX_E_ARG,
+            "sampling: typical %g, repeat %g, frequency %g, presence %g, over %u tokens, %u biases: must "
+            "be in 0..1, 0.01..100, -2..2, -2..2, 0..%d, 0..%d",
+            (double)c->typical, (double)c->repeat, (double)c->frequency, (double)c->presence, c->n_recent,
+            c->n_bias, MOX_RECENT_MAX, MOX_BIAS_MAX);
+    }
+    for (uint32_t i = 0; i < c->n_bias; i++) {
+        if (!within(c->bias[i].add, -1e4f, 1e4f)) {
+            return MOX_FAIL(MOX_E_ARG, "sampling: bias %g for token %u: must be in -10000..10000",
+                            (double)c->bias[i].add, c->bias[i].id);
+        }
+    }
+    return MOX_OK;
+}
+
 mox_err mox_sampler_init(mox_sampler *s, const mox_sampling *cfg, mox_candidate *work)
 {
     if (!(cfg->temp >= 0.0f) || isinf(cfg->temp) || !(cfg->top_p > 0.0f && cfg->top_p <= 1.0f) ||
@@ -41,12 +68,60 @@ mox_err mox_sampler_init(mox_sampler *s, const mox_sampling *cfg, mox_candidate 
                         "in [0, 1]",
                         (double)cfg->temp, (double)cfg->top_p, (double)cfg->min_p);
     }
+    MOX_TRY(check_penalties(cfg));
     *s = (mox_sampler){.cfg = *cfg, .work = work};
+    s->cfg.n_recent = cfg->n_recent ? cfg->n_recent : 64;
     uint64_t seed = cfg->seed;
     for (int i = 0; i < 4; i++) {
         s->state[i] = splitmix64(&seed);
     }
     return MOX_OK;
+}
+
+void mox_sampler_saw(mox_sampler *s, uint32_t id)
+{
+    s->recent[s->next] = id;
+    s->next = (s->next + 1) % s->cfg.n_recent;
+    s->n_recent += s->n_recent < s->cfg.n_recent;
+}
+
+/* Does anything but the logits themselves decide? */
+static bool adjusts(const mox_sampling *c)
+{
+    return c->n_bias || c->frequency != 0.0f || c->presence != 0.0f ||
+           (c->repeat != 0.0f && c->repeat != 1.0f);
+}
+
+static void penalise(const mox_sampling *c, uint32_t uses, float *logit)
+{
+    if (c->repeat != 0.0f) {
+        *logit = *logit > 0.0f ? *logit / c->repeat : *logit * c->repeat;
+    }
+    *logit -= (float)uses * c->frequency + c->presence;
+}
+
+/* Bias and penalties, on s->work in order of ids. */
+static void adjust(mox_sampler *s, uint32_t n_vocab)
+{
+    const mox_sampling *c = &s->cfg;
+    for (uint32_t i = 0; i < c->n_bias; i++) {
+        if (c->bias[i].id < n_vocab) {
+            s->work[c->bias[i].id].logit += c->bias[i].add;
+        }
+    }
+    for (uint32_t i = 0; i < s->n_recent; i++) {
+        uint32_t id = s->recent[i], uses = 1;
+        bool first = id < n_vocab;
+        for (uint32_t k = 0; k < i && first; k++) {
+            first = s->recent[k] != id;
+        }
+        for (uint32_t k = i + 1; k < s->n_recent && first; k++) {
+            uses += s->recent[k] == id;
+        }
+        if (first) {
+            penalise(c, uses, &s->work[id].logit);
+        }
+    }
 }
 
 static uint32_t greedy(const float *logits, uint32_t n)
@@ -139,16 +214,62 @@ static mox_candidate *filter(mox_sampler *s, uint32_t n, uint32_t *count)
     return c + n - *count;
 }
 
+/* Locally typical sampling (arXiv 2202.00666): the tokens whose surprise is nearest to its mean, as many as hold
+ * `typical` of the mass. Orders by logit no more, so it comes after the filters that do. */
+static mox_candidate *typical(mox_candidate *c, uint32_t *count, double share)
+{
+    double sum = 0.0, entropy = 0.0, mass = 0.0;
+    for (uint32_t i = 0; i < *count; i++) {
+        sum += c[i].p;
+    }
+    for (uint32_t i = 0; i < *count; i++) {
+        double q = c[i].p / sum;
+        entropy -= q > 0.0 ? q * log(q) : 0.0;
+    }
+    for (uint32_t i = 0; i < *count; i++) {
+        double q = c[i].p / sum;
+        c[i].logit = q > 0.0 ? (float)-fabs(-log(q) - entropy) : -INFINITY;
+    }
+    uint32_t heap = *count, kept = 0;
+    make_heap(c, *count);
+    while (heap > 0 && mass < share * sum) {
+        mass += pop(c, &heap)->p;
+        kept++;
+    }
+    c += *count - kept;
+    *count = kept;
+    return c;
+}
+
+static uint32_t greedy_adjusted(const mox_candidate *c, uint32_t n)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < n; i++) {
+        best = c[i].logit > c[best].logit ? i : best;
+    }
+    return best;
+}
+
 uint32_t mox_sample(mox_sampler *s, const float *logits, uint32_t n_vocab)
 {
-    if (s->cfg.temp == 0.0f) {
+    bool adjusted = adjusts(&s->cfg);
+    if (s->cfg.temp == 0.0f && !adjusted) {
         return greedy(logits, n_vocab);
     }
     for (uint32_t i = 0; i < n_vocab; i++) {
         s->work[i] = (mox_candidate){.logit = logits[i], .id = i};
     }
+    if (adjusted) {
+        adjust(s, n_vocab);
+    }
+    if (s->cfg.temp == 0.0f) {
+        return greedy_adjusted(s->work, n_vocab);
+    }
     uint32_t n;
     mox_candidate *c = filter(s, n_vocab, &n);
+    if (s->cfg.typical > 0.0f && s->cfg.typical < 1.0f) {
+        c = typical(c, &n, s->cfg.typical);
+    }
     /* min-p compares with the best, whose p is 1 */
     double least = s->cfg.min_p, sum = 0.0;
     for (uint32_t i = n; i-- > 0;) {

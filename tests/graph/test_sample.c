@@ -59,12 +59,14 @@ static void expected(const mox_sampling *c, double p[N])
     }
 }
 
-static void check_distribution(mox_sampling c)
+/* seen: tokens of the past. */
+static void check_against(mox_sampling c, const double p[N], const uint32_t *seen, uint32_t n_seen)
 {
-    double p[N];
-    expected(&c, p);
     uint32_t count[N] = {0};
     mox_sampler s = make(c);
+    for (uint32_t i = 0; i < n_seen; i++) {
+        mox_sampler_saw(&s, seen[i]);
+    }
     for (uint32_t i = 0; i < DRAWS; i++) {
         count[mox_sample(&s, logits, N)]++;
     }
@@ -84,6 +86,13 @@ static void check_distribution(mox_sampling c)
     double d = cells > 1 ? cells - 1.0 : 1.0;
     cr_expect_lt(chi, d + 5.0 * sqrt(2.0 * d), "temp %g top-k %u top-p %g min-p %g: chi-squared %g of %g",
                  (double)c.temp, c.top_k, (double)c.top_p, (double)c.min_p, chi, d);
+}
+
+static void check_distribution(mox_sampling c)
+{
+    double p[N];
+    expected(&c, p);
+    check_against(c, p, NULL, 0);
 }
 
 Test(graph_sample, frequencies_are_those_of_the_definition)
@@ -202,4 +211,112 @@ Test(graph_sample, top_p_of_a_big_vocabulary_keeps_the_smallest_set)
     }
     cr_expect_lt(above, 0.5);
     cr_expect_gt(above, 0.4);
+}
+
+/* Softmax at a temperature of logits that the test has adjusted itself. */
+static void softmax(const double l[N], double temp, double p[N])
+{
+    double sum = 0.0;
+    for (uint32_t i = 0; i < N; i++) {
+        sum += p[i] = exp(l[i] / temp);
+    }
+    for (uint32_t i = 0; i < N; i++) {
+        p[i] /= sum;
+    }
+}
+
+Test(graph_sample, penalties_are_those_of_the_definition)
+{
+    /* 3 twice, 1 and 4 once; 7 has left the window of five */
+    const uint32_t seen[] = {7, 3, 1, 3, 4, 11};
+    const uint32_t uses[N] = {[3] = 2, [1] = 1, [4] = 1, [11] = 1};
+    const struct {
+        float repeat, frequency, presence;
+    } cases[] = {{1.3f, 0, 0}, {0, 0.7f, 0}, {0, 0, 0.9f}, {0, -0.5f, 0.25f}, {1.8f, 0.2f, -0.4f}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        mox_sampling c = {.temp = 1.2f, .top_p = 1.0f, .seed = 50 + k, .n_recent = 5};
+        c.repeat = cases[k].repeat;
+        c.frequency = cases[k].frequency;
+        c.presence = cases[k].presence;
+        double l[N], p[N];
+        for (uint32_t i = 0; i < N; i++) {
+            l[i] = logits[i];
+            if (uses[i] > 0 && c.repeat > 0.0f) {
+                l[i] = l[i] > 0 ? l[i] / (double)c.repeat : l[i] * (double)c.repeat;
+            }
+            l[i] -= uses[i] * (double)c.frequency + (uses[i] > 0) * (double)c.presence;
+        }
+        softmax(l, (double)c.temp, p);
+        check_against(c, p, seen, 6);
+    }
+}
+
+Test(graph_sample, bias_moves_and_bans)
+{
+    mox_sampling c = {.temp = 1.0f, .top_p = 1.0f, .seed = 9, .n_bias = 3};
+    c.bias[0] = (mox_bias){.id = 7, .add = 5.0f};
+    c.bias[1] = (mox_bias){.id = 1, .add = -1e4f};
+    c.bias[2] = (mox_bias){.id = 4000000, .add = 1.0f}; /* beyond the vocabulary: no effect */
+    double l[N], p[N];
+    for (uint32_t i = 0; i < N; i++) {
+        l[i] = (double)logits[i] + (i == 7 ? 5.0 : 0.0) - (i == 1 ? 1e4 : 0.0);
+    }
+    softmax(l, 1.0, p);
+    check_against(c, p, NULL, 0);
+    c.temp = 0.0f; /* greedy: of the two likeliest, 1 is banned */
+    mox_sampler s = make(c);
+    cr_expect_eq(mox_sample(&s, logits, N), 5);
+}
+
+Test(graph_sample, greedy_looks_at_penalties)
+{
+    mox_sampler s = make((mox_sampling){.top_p = 1.0f, .repeat = 1.5f});
+    cr_expect_eq(mox_sample(&s, logits, N), 1);
+    mox_sampler_saw(&s, 1);
+    cr_expect_eq(mox_sample(&s, logits, N), 5);
+    mox_sampler_saw(&s, 5);
+    cr_expect_eq(mox_sample(&s, logits, N), 3);
+}
+
+/* The least set of tokens nearest in surprise to the entropy that holds the share, by brute force. */
+Test(graph_sample, typical_keeps_the_tokens_nearest_to_the_entropy)
+{
+    for (int k = 0; k < 4; k++) {
+        mox_sampling c = {.temp = k == 3 ? 2.0f : 1.0f, .top_p = 1.0f, .seed = 70 + (uint64_t)k};
+        c.typical = (float[]){0.2f, 0.5f, 0.9f, 0.6f}[k];
+        double l[N], q[N], p[N] = {0}, h = 0.0, mass = 0.0;
+        for (uint32_t i = 0; i < N; i++) {
+            l[i] = logits[i];
+        }
+        softmax(l, (double)c.temp, q);
+        for (uint32_t i = 0; i < N; i++) {
+            h -= q[i] * log(q[i]);
+        }
+        while (mass < (double)c.typical) {
+            uint32_t best = N;
+            for (uint32_t i = 0; i < N; i++) {
+                bool nearer = best == N || fabs(-log(q[i]) - h) < fabs(-log(q[best]) - h) - 1e-9;
+                best = p[i] == 0.0 && nearer ? i : best;
+            }
+            p[best] = q[best];
+            mass += q[best];
+        }
+        for (uint32_t i = 0; i < N; i++) {
+            p[i] /= mass;
+        }
+        check_against(c, p, NULL, 0);
+    }
+}
+
+Test(graph_sample, refuses_penalties_outside_their_range)
+{
+    mox_sampling bad[] = {{.typical = 1.5f}, {.typical = NAN},  {.repeat = -1.0f}, {.frequency = 3.0f},
+                          {.presence = NAN}, {.n_recent = 257}, {.n_bias = 65},    {.n_bias = 1}};
+    bad[7].bias[0].add = INFINITY;
+    mox_candidate work[1];
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        mox_sampler s;
+        bad[i].top_p = 1.0f;
+        cr_expect_eq(mox_sampler_init(&s, &bad[i], work), MOX_E_ARG, "case %zu", i);
+    }
 }
