@@ -161,6 +161,8 @@ static mox_err run_model(run_state *r, mox_ctx *ctx, double load_s)
                        .all_logits = r->o->all_logits,
                        .on_token = on_token,
                        .on_prefill = on_prefill,
+                       .stop = r->o->stop.v,
+                       .n_stop = r->o->stop.n,
                        .arg = r};
     mox_gen_result result = {.stop = ""};
     mox_err err = mox_generate(ctx, 0, &gen, &result);

@@ -39,6 +39,11 @@ typedef struct mox_counts {
     uint32_t n;
 } mox_counts;
 
+typedef struct mox_texts {
+    const char *v[8];
+    uint32_t n;
+} mox_texts;
+
 /* Where a value came from. A higher rank wins; within one rank the later one does. */
 typedef enum mox_origin {
     MOX_FROM_DEFAULT,
@@ -67,6 +72,7 @@ typedef struct mox_opts {
     const char *prompt;
     uint32_t max_new;
     mox_sampling sampling;
+    mox_texts stop;
     uint64_t seed;
     const char *tokens, *text, *out, *base, *base_model;
     mox_counts bench_prefill, bench_decode, bench_depth;
@@ -91,6 +97,8 @@ typedef enum mox_opt_kind {
     MOX_OPT_BUDGET,  /* mox_budget: SIZE, PCT, min, auto */
     MOX_OPT_EXPERTS, /* mox_budget: a count or PCT */
     MOX_OPT_COUNTS,  /* mox_counts: 512,4096 */
+    MOX_OPT_LIST,    /* mox_texts: one more with each use */
+    MOX_OPT_BIAS,    /* mox_sampling: its bias, 17=-2.5,29=1 */
 } mox_opt_kind;
 
 typedef struct mox_choice {

@@ -125,6 +125,56 @@ static mox_err parse_counts(const mox_option *opt, const char *s, mox_counts *ou
     return MOX_OK;
 }
 
+static mox_err parse_real(const mox_option *opt, const char *s, double lo, double hi, float *out)
+{
+    char *end = NULL;
+    double v = strtod(s, &end);
+    if (end == s || *end != '\0' || !(v >= lo && v <= hi)) {
+        char why[96];
+        snprintf(why, sizeof why, "not a number in %g .. %g", lo, hi);
+        return bad_value(opt, s, why);
+    }
+    *out = (float)v;
+    return MOX_OK;
+}
+
+/* "17=-2.5,29=1" */
+static mox_err parse_bias(const mox_option *opt, const char *s, mox_sampling *out)
+{
+    out->n_bias = 0;
+    while (*s != '\0') {
+        size_t n = strcspn(s, ","), n_id = strcspn(s, "=,");
+        char item[64];
+        uint64_t id = 0;
+        if (n >= sizeof item || n_id >= n) {
+            return bad_value(opt, s, "not a list of ID=X");
+        }
+        if (out->n_bias == MOX_BIAS_MAX) {
+            return bad_value(opt, s, "more than 64 tokens");
+        }
+        mox_bias *b = &out->bias[out->n_bias++];
+        snprintf(item, sizeof item, "%.*s", (int)n_id, s);
+        MOX_TRY(parse_count(opt, item, 0, UINT32_MAX, &id));
+        b->id = (uint32_t)id;
+        snprintf(item, sizeof item, "%.*s", (int)(n - n_id - 1), s + n_id + 1);
+        MOX_TRY(parse_real(opt, item, -1e4, 1e4, &b->add));
+        s += n + (s[n] == ',');
+    }
+    return MOX_OK;
+}
+
+static mox_err parse_text(const mox_option *opt, const char *s, mox_texts *out)
+{
+    if (s[0] == '\0') {
+        return bad_value(opt, s, "an empty text");
+    }
+    if (out->n == sizeof out->v / sizeof *out->v) {
+        return bad_value(opt, s, "more than 8 of them");
+    }
+    out->v[out->n++] = s;
+    return MOX_OK;
+}
+
 static const mox_choice *find_choice(const mox_option *opt, const char *s)
 {
     for (const mox_choice *c = opt->choices; c != NULL && c->name != NULL; c++) {
@@ -164,17 +214,8 @@ mox_err mox_option_store(const mox_option *opt, const char *s, mox_opts *o)
         return MOX_OK;
     case MOX_OPT_NUMBER:
         return parse_count(opt, s, 0, 1.8e19, (uint64_t *)at);
-    case MOX_OPT_REAL: {
-        char *end = NULL;
-        double v = strtod(s, &end);
-        if (end == s || *end != '\0' || !(v >= opt->lo && v <= opt->hi)) {
-            char why[96];
-            snprintf(why, sizeof why, "not a number in %g .. %g", opt->lo, opt->hi);
-            return bad_value(opt, s, why);
-        }
-        *(float *)at = (float)v;
-        return MOX_OK;
-    }
+    case MOX_OPT_REAL:
+        return parse_real(opt, s, opt->lo, opt->hi, (float *)at);
     case MOX_OPT_TEXT:
         *(const char **)at = s;
         return MOX_OK;
@@ -200,6 +241,10 @@ mox_err mox_option_store(const mox_option *opt, const char *s, mox_opts *o)
         return parse_experts(opt, s, (mox_budget *)at);
     case MOX_OPT_COUNTS:
         return parse_counts(opt, s, (mox_counts *)at);
+    case MOX_OPT_LIST:
+        return parse_text(opt, s, (mox_texts *)at);
+    case MOX_OPT_BIAS:
+        return parse_bias(opt, s, (mox_sampling *)at);
     }
     return MOX_FAIL(MOX_E_INTERNAL, "option --%s has no parser", opt->name);
 }
