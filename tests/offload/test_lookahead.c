@@ -292,14 +292,22 @@ Test(lookahead, a_whole_layer_is_read_ahead_as_far_as_there_is_room)
     cr_assert_eq(fx_open(&fx, &cfg), MOX_OK);
     cr_assert_eq(mox_store_fill(fx.store, NULL, NULL, NULL), MOX_OK);
     unsigned filled = atomic_load(&the_gate.n);
+    const mox_layer_state *layer = &fx.store->layer[1];
+    uint32_t slot[3], generation[3];
+    cr_assert_eq(layer->n_kept, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        slot[i] = fx.store->slots.map[mox_store_key(fx.store, 1, layer->kept[i])];
+        generation[i] = fx.store->slots.slot[slot[i]].generation;
+    }
     mox_store_predict_all(fx.store, 1);
     mox_store_predict_all(fx.store, 1);
     wait_submits(filled + 3 * parts_of(&fx, 1));
     usleep(20000);
     cr_assert_eq(atomic_load(&the_gate.n), filled + 3 * parts_of(&fx, 1), "three experts were not kept");
-    for (unsigned i = filled; i < atomic_load(&the_gate.n); i++) {
-        bool kept = belongs(&fx, the_gate.off[i], 1, 0) || belongs(&fx, the_gate.off[i], 1, 1);
-        cr_assert(!kept, "read %u is of an expert that is here", i);
+    for (uint32_t i = 0; i < 3; i++) { /* where reads begin does not tell: neighbours share a page */
+        cr_assert_eq(fx.store->slots.slot[slot[i]].generation, generation[i],
+                     "an expert that is here was read");
+        cr_assert_eq(fx.store->slots.slot[slot[i]].state, MOX_SLOT_READY);
     }
     uint32_t all[FX_EXPERTS] = {0, 1, 2, 3, 4, 5};
     size_t wrong = 0;
