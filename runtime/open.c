@@ -4,9 +4,9 @@
  * `mox_open` and nothing else. After mox_open returns nothing is allocated by any thread.
  */
 #include "runtime/context.h"
-#include "runtime/stop.h"
 #include "runtime/core/bits.h"
 #include "runtime/core/clock.h"
+#include "runtime/stop.h"
 
 #include <errno.h>
 #include <stdio.h>
