@@ -101,15 +101,15 @@ peer_once() {
     peer_start "$engine" "$options" -r "$reps" "$@"
 }
 
-# What is tried for an engine, one setting a line. In RAM each is tried with and without flash attention. In a cgroup
-# that stays as it was best in RAM, and nothing is repacked: repacked weights are memory that cannot be dropped and read
-# again, as much as the file has.
+# What is tried for an engine, one setting a line. In RAM each is tried with and without flash attention, and
+# ik_llama.cpp also with the file in huge pages. In a cgroup attention stays as it was best in RAM, and nothing is
+# repacked: repacked weights are memory that cannot be dropped and read again, as much as the file has.
 candidates() { # candidates PART ENGINE
     local fa=1
     case $(setting RAM "$2" decode) in *'-fa 0'*) fa=0 ;; esac
     case "$1 $2" in
     'RAM llama.cpp') printf -- '-lm mmap --repack %s\n' 0 1 ;;
-    'RAM ik_llama.cpp') printf -- '-rtr %s\n' 0 1 ;;
+    'RAM ik_llama.cpp') printf -- '-rtr %s\n' 0 1 '0 -thp 1' ;;
     *' llama.cpp') printf -- "--repack 0 -fa $fa -lm %s\n" mmap none dio ;;
     *) printf -- "-rtr 0 -fa $fa -mmp %s\n" 1 '1 --defer-experts' 0 ;;
     esac
