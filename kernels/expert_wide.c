@@ -69,9 +69,11 @@ static uint32_t rows_of(const mox_panel *p, uint32_t t, uint32_t n)
     return last.row0 + last.n - mox_panel_tile_at(p, t).row0;
 }
 
-static uint32_t run_of(uint32_t tiles, uint32_t t)
+/* How many tiles from t on go into one product, whose rows are bounded. */
+static uint32_t run_of(const mox_panel *p, uint32_t t)
 {
-    return tiles - t < MOX_PANEL_RUN ? tiles - t : MOX_PANEL_RUN;
+    uint32_t left = mox_panel_tiles(p) - t, most = MOX_PANEL_ROWS / p->sizes[0];
+    return left < most ? left : most;
 }
 
 /* A slice's neurons for all rows: h[row][neuron]. */
@@ -82,7 +84,7 @@ static void slice_h(const mox_expert_job *j, const mox_expert_wide *w, uint32_t 
     for (uint32_t g = 0; g < left && g < SLICE_GROUPS; g++) {
         for (uint32_t t = 0; t < tiles; t += n) {
             float gate[MOX_PANEL_ROWS][R], up[MOX_PANEL_ROWS][R];
-            n = run_of(tiles, t);
+            n = run_of(&w->x[MOX_SLAB_GATE], t);
             mox_panel_group_mul(&w->mul[MOX_SLAB_GATE], begin + g, &w->x[MOX_SLAB_GATE], t, n, gate);
             mox_panel_group_mul(&w->mul[MOX_SLAB_UP], begin + g, &w->x[MOX_SLAB_UP], t, n, up);
             uint32_t row0 = mox_panel_tile_at(&w->x[MOX_SLAB_GATE], t).row0;
@@ -132,7 +134,7 @@ static void down_range(void *arg, uint32_t begin, uint32_t end, uint32_t worker)
         uint32_t g = u % groups, left = j->d_model - g * R, tiles = mox_panel_tiles(x), n;
         for (uint32_t t = 0; t < tiles; t += n) {
             float y[MOX_PANEL_ROWS][R];
-            n = run_of(tiles, t);
+            n = run_of(x, t);
             mox_panel_group_mul(&it->wide.mul[MOX_SLAB_DOWN], g, x, t, n, y);
             const uint32_t *row = it->out_row + mox_panel_tile_at(x, t).row0;
             for (uint32_t i = 0; i < rows_of(x, t, n); i++) {

@@ -177,7 +177,7 @@ Test(random_shapes, products_of_audit_mode)
     check_products(MOX_ACT_B32, true);
 }
 
-enum { MAX_USES = 3, MAX_USE_ROWS = 33, MAX_EXPERT_ROWS = MAX_USES * MAX_USE_ROWS };
+enum { MAX_USES = 3, MAX_USE_ROWS = 230, MAX_EXPERT_ROWS = MAX_USES * MAX_USE_ROWS };
 
 /* A call with up to three experts of a layer; `merge`: and the sum of their rows, k to a token. */
 typedef struct expert_inputs {
@@ -204,7 +204,8 @@ static void make_slot(expert_inputs *e, uint32_t u, bool tame, uint64_t *s)
         mox_expert_repack(&e->l, b, 0, rows, w, e->slot[u]);
         free(w);
     }
-    uint32_t n = 1 + fx_below(s, fx_below(s, 5) == 0 ? MAX_USE_ROWS : 6);
+    uint32_t few = fx_below(s, 5) == 0 ? 33 : 6,
+             n = 1 + fx_below(s, fx_below(s, 40) == 0 ? MAX_USE_ROWS : few);
     e->use[u] = (mox_expert_use){.first = e->n, .n = n};
     mox_expert_views(&e->l, e->slot[u], e->use[u].mats);
     e->n += n;
