@@ -35,11 +35,16 @@ static inline __m256 lane_float(const uint8_t *x, uint32_t n, uint32_t w, uint32
     return _mm256_castsi256_ps(lane_int(x, n, w, i));
 }
 
+/* Hides where a value comes from: sums stay in the order written and a second plane loads its activations
+ * again, else the compiler wants more registers than there are. */
+#define OPAQUE(constraint, v) __asm__ volatile("" : "+" constraint(v))
+
 /* sum += mult * (`count` lines of codes times the activations from word 0 of x); mult: pairs of int16 */
 INLINE void lanes_dot(__m256i *sum, const uint8_t (*codes)[32], const uint32_t count, __m256i mult,
                       const uint8_t *x, const uint32_t n)
 {
     __m256i acc[LANES];
+    OPAQUE("r", x);
 #pragma GCC unroll 8
     for (uint32_t k = 0; k < count; k++) {
         __m256i w = load(codes[k]);
@@ -47,6 +52,7 @@ INLINE void lanes_dot(__m256i *sum, const uint8_t (*codes)[32], const uint32_t c
         {
             __m256i p = _mm256_maddubs_epi16(w, lane_int(x, n, k, i));
             acc[i] = k == 0 ? p : _mm256_add_epi16(acc[i], p);
+            OPAQUE("x", acc[i]);
         }
     }
     EACH_LANE sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(acc[i], mult));
