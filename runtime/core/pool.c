@@ -29,7 +29,7 @@
 #include <immintrin.h>
 #endif
 
-enum { POOL_MAX_WORKERS = 256, POOL_SPIN_US = 50, CACHE_LINE = 64, SPINS_PER_CLOCK_READ = 32 };
+enum { POOL_MAX_WORKERS = 256, POOL_SPIN_US = 50, CACHE_LINE = 64, SPINS_PER_CLOCK_READ = 32, RUNS_LEFT = 2 };
 
 typedef struct pool_thread {
     mox_pool *pool;
@@ -42,7 +42,7 @@ struct mox_pool {
     _Atomic uint32_t sleepers;                        /* workers inside futex_wait */
     _Alignas(CACHE_LINE) _Atomic uint32_t busy;       /* workers that have not finished the job */
     _Atomic uint32_t caller_sleeps;
-    _Alignas(CACHE_LINE) _Atomic uint64_t next_item; /* mox_pool_for; 64 bits so that it cannot wrap */
+    _Alignas(CACHE_LINE) _Atomic uint32_t next_item; /* mox_pool_for */
     _Alignas(CACHE_LINE) mox_pool_fn fn;             /* NULL: leave */
     void *arg;
     uint32_t n_workers;
@@ -266,18 +266,26 @@ typedef struct range_job {
     uint32_t n_items, grain;
 } range_job;
 
+/* Runs get shorter towards the end, so that the workers finish together. */
+static uint32_t run_length(const range_job *job, uint32_t left)
+{
+    uint32_t share = left / (RUNS_LEFT * job->pool->n_workers);
+    return share < 1 ? 1 : share < job->grain ? share : job->grain;
+}
+
 static void run_ranges(void *arg, uint32_t worker, uint32_t n_workers)
 {
     (void)n_workers;
     const range_job *job = arg;
-    for (;;) {
-        /* Relaxed: the counter only deals out numbers; results are published by the barrier. */
-        uint64_t begin = atomic_fetch_add_explicit(&job->pool->next_item, job->grain, memory_order_relaxed);
-        if (begin >= job->n_items) {
-            return;
+    /* Relaxed: the counter only deals out numbers; results are published by the barrier. */
+    uint32_t begin = atomic_load_explicit(&job->pool->next_item, memory_order_relaxed);
+    while (begin < job->n_items) {
+        uint32_t end = begin + run_length(job, job->n_items - begin);
+        if (atomic_compare_exchange_weak_explicit(&job->pool->next_item, &begin, end, memory_order_relaxed,
+                                                  memory_order_relaxed)) {
+            job->fn(job->arg, begin, end, worker);
+            begin = atomic_load_explicit(&job->pool->next_item, memory_order_relaxed);
         }
-        uint64_t end = begin + job->grain < job->n_items ? begin + job->grain : job->n_items;
-        job->fn(job->arg, (uint32_t)begin, (uint32_t)end, worker);
     }
 }
 

@@ -32,7 +32,8 @@ uint32_t mox_pool_workers(const mox_pool *pool);
 /* mox_pool_run: fn(arg, w, n) once on each worker; returns when all have returned (this is the barrier). */
 void mox_pool_run(mox_pool *pool, mox_pool_fn fn, void *arg);
 
-/* mox_pool_for: fn over [0, n_items) in runs of at most `grain`, taken from one atomic counter.
+/* mox_pool_for: fn over [0, n_items) in runs of at most `grain`, shorter towards the end, taken from one atomic
+ * counter. n_items up to `grain` are one run of the caller.
  * Which worker gets which run is not determined: fn's result must not depend on it. */
 void mox_pool_for(mox_pool *pool, uint32_t n_items, uint32_t grain, mox_pool_range_fn fn, void *arg);
 
