@@ -65,7 +65,9 @@ INLINE void k_dot(const k_shape f, const k_codes *u, uint32_t half, const uint8_
     const uint8_t *q = x;
     __m256i sum[LANES];
     EACH_LANE sum[i] = _mm256_setzero_si256();
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* where gcc warns that it ignores this */
 #pragma GCC unroll 1
+#endif
     for (uint32_t j = 0; j < MOX_BLOCK / f.sub; j++) {
         __m256i scale = load(u->scale[half][j]);
 #pragma GCC unroll 2
