@@ -4,6 +4,7 @@
  * must give the same hash. Factors: budget, I/O backend, threads, instruction set, micro-batch, policy, look-ahead,
  * recording, and with --same the file: another one that holds the same weights. By default a pairwise covering set of
  * at least 48 configurations, made here; --full runs the whole product, --only TEXT those whose description holds TEXT.
+ * After --seconds the configurations that are left run on a few tokens only, which is said.
  * Where the model lies (disk or memory) and how it is read are printed: they cannot change the answer, only the time.
  */
 #include "p1/covering.h"
@@ -19,7 +20,7 @@
 #include <time.h>
 
 enum { F_BUDGET, F_IO, F_THREADS, F_ISA, F_BATCH, F_POLICY, F_LOOK, F_RECORD, F_FILE, N_FACTORS };
-enum { MAX_CONFIGS = 16384, TMPFS_ID = 0x01021994, IO_NAME = 96 };
+enum { MAX_CONFIGS = 16384, TMPFS_ID = 0x01021994, IO_NAME = 96, FEW_TOKENS = 8 };
 
 static const double budget_pct[] = {0, 25, 50, 100}; /* 0: --ram min */
 static const mox_io_mode ios[] = {MOX_IO_URING, MOX_IO_PREAD};
@@ -32,6 +33,7 @@ static mox_isa isas[MOX_ISA_COUNT];
 typedef struct matrix_args {
     bool full;
     uint32_t tokens, configs;
+    double seconds; /* 0: no limit */
     const char *trace, *same, *only;
 } matrix_args;
 
@@ -156,6 +158,16 @@ static double cost_of(const cover_config *c)
     return of_batch[c->level[F_BATCH]] * (1.05 - budget_pct[c->level[F_BUDGET]] / 100) + scalar;
 }
 
+/* --seconds is over: the rest runs on the first tokens alone. A token's logits do not depend on later ones, so these
+ * have a hash of their own; the output says how many were cut. */
+static mox_err cut_short(matrix_args *a, matrix_model *m, const cover_config *ref)
+{
+    char io[IO_NAME] = "";
+    a->tokens = FEW_TOKENS;
+    printf("time is over: the other configurations run on the first %u tokens only\n", a->tokens);
+    return run_config(a, m, ref, &m->want, io);
+}
+
 static uint32_t make_configs(const matrix_args *a, cover_config *set, uint32_t *pairs)
 {
     if (!a->full) {
@@ -187,15 +199,23 @@ static bool check_model(const matrix_args *a, const char *path)
         return false;
     }
     printf("%s: on %s\n", path, medium(path));
+    matrix_args now = *a;
+    mox_hash128 hash = m.want;
+    uint32_t cut = 0;
     for (uint32_t i = 0; i < n; i++) {
+        double seconds = (double)(mox_now_ns() - t0) * 1e-9;
+        if (a->seconds != 0 && seconds > a->seconds && now.tokens > FEW_TOKENS) {
+            failed += cut_short(&now, &m, &ref) != MOX_OK;
+        }
         if (wanted(a, &set[i])) {
             ran++;
-            failed += !check_config(a, &m, &set[i]);
+            cut += now.tokens != a->tokens;
+            failed += !check_config(&now, &m, &set[i]);
         }
     }
     printf("%s: %u of %u configurations give logits_xxh3 %016" PRIx64 "%016" PRIx64
-           " (%u pairs covered, %u tokens, %.0f s, on %s)\n",
-           path, ran - failed, ran, m.want.hi, m.want.lo, pairs, a->tokens,
+           " (%u pairs covered, %u tokens, %u configurations cut short, %.0f s, on %s)\n",
+           path, ran - failed, ran, hash.hi, hash.lo, pairs, a->tokens, cut,
            (double)(mox_now_ns() - t0) * 1e-9, medium(path));
     free(m.ids);
     return failed == 0 && ran > 0;
@@ -213,6 +233,8 @@ static int parse(int argc, char **argv, matrix_args *a)
         const char *name = argv[i++], *value = i < argc ? argv[i] : "";
         if (strcmp(name, "--tokens") == 0) {
             a->tokens = (uint32_t)strtoul(value, NULL, 10);
+        } else if (strcmp(name, "--seconds") == 0) {
+            a->seconds = strtod(value, NULL);
         } else if (strcmp(name, "--configs") == 0) {
             a->configs = (uint32_t)strtoul(value, NULL, 10);
         } else if (strcmp(name, "--trace") == 0) {
