@@ -11,10 +11,7 @@
 
 #include "kernels/ceilings/ceilings.h"
 #include "offload/io.h"
-#include "offload/topo.h"
 #include "runtime/cli/ui.h"
-#include "runtime/core/arena.h"
-#include "runtime/core/pool.h"
 #include "runtime/plan/placement.h"
 
 #include <stdio.h>
@@ -44,7 +41,12 @@ static uint64_t most(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-static mox_err ram_ceiling(const mox_ceilings_cfg *cfg, mox_pool *pool, mox_ceilings *out)
+void mox_ceiling_write(const mox_ceiling_crew *c, mox_arena *a)
+{
+    mox_pool_run(c->pool, write_pass, a);
+}
+
+static mox_err ram_ceiling(const mox_ceilings_cfg *cfg, const mox_ceiling_crew *crew, mox_ceilings *out)
 {
     uint64_t bytes = most(RAM_SMALL, least(RAM_BYTES, cfg->model_bytes * RAM_PER_BYTE));
     bytes = least(most(bytes, cfg->run_bytes), mox_host_available_bytes() / 4 * 3) & ~(HUGE_BYTES - 1);
@@ -55,10 +57,10 @@ static mox_err ram_ceiling(const mox_ceilings_cfg *cfg, mox_pool *pool, mox_ceil
     MOX_TRY(mox_arena_map(&arena, bytes, MOX_ARENA_HUGE));
     const mox_arena *list = &arena;
     uint64_t whole = 0;
-    mox_pool_run(pool, write_pass, &arena);
+    mox_ceiling_write(crew, &arena);
     mox_arena_huge_bytes(&list, 1, &out->ram_huge, &whole);
     out->ram_bytes = bytes;
-    out->ram_bytes_per_s = 1e9 * mox_ceiling_read(pool, arena.base, bytes);
+    out->ram_bytes_per_s = 1e9 * mox_ceiling_read(crew->pool, arena.base, bytes);
     mox_arena_unmap(&arena);
     return MOX_OK;
 }
@@ -88,24 +90,37 @@ static void bind_worker(void *topo, uint32_t worker)
     }
 }
 
+mox_err mox_ceiling_crew_create(mox_ceiling_crew *out, uint32_t n_threads)
+{
+    mox_ceiling_crew c = {0};
+    MOX_TRY(mox_topo_create(&c.topo));
+    mox_topo_set_workers(c.topo, n_threads);
+    mox_pool_cfg cfg = {.n_workers = n_threads, .bind = bind_worker, .bind_ctx = c.topo, .spin_us = 50};
+    mox_err err = mox_pool_create(&c.pool, &cfg);
+    if (err != MOX_OK) {
+        mox_ceiling_crew_destroy(&c);
+        return err;
+    }
+    *out = c;
+    return MOX_OK;
+}
+
+void mox_ceiling_crew_destroy(mox_ceiling_crew *c)
+{
+    mox_pool_destroy(&c->pool);
+    mox_topo_destroy(&c->topo);
+}
+
 static mox_err compute_ceilings(const mox_ceilings_cfg *cfg, mox_ceilings *out)
 {
-    mox_topo *topo = NULL;
-    mox_pool *pool = NULL;
-    MOX_TRY(mox_topo_create(&topo));
-    mox_topo_set_workers(topo, cfg->n_threads);
-    mox_pool_cfg pool_cfg = {
-        .n_workers = cfg->n_threads, .bind = bind_worker, .bind_ctx = topo, .spin_us = 50};
-    mox_err err = mox_pool_create(&pool, &pool_cfg);
-    if (err == MOX_OK) {
-        mox_isa isa = cfg->isa < 0 ? mox_isa_best() : (mox_isa)cfg->isa;
-        out->threads = cfg->n_threads;
-        out->isa = mox_isa_name(isa);
-        out->int_ops_per_s = 1e9 * mox_ceiling_int(pool, isa);
-        err = ram_ceiling(cfg, pool, out);
-        mox_pool_destroy(&pool);
-    }
-    mox_topo_destroy(&topo);
+    mox_ceiling_crew crew;
+    MOX_TRY(mox_ceiling_crew_create(&crew, cfg->n_threads));
+    mox_isa isa = cfg->isa < 0 ? mox_isa_best() : (mox_isa)cfg->isa;
+    out->threads = cfg->n_threads;
+    out->isa = mox_isa_name(isa);
+    out->int_ops_per_s = 1e9 * mox_ceiling_int(crew.pool, isa);
+    mox_err err = ram_ceiling(cfg, &crew, out);
+    mox_ceiling_crew_destroy(&crew);
     return err;
 }
 

@@ -3,8 +3,11 @@
 #ifndef MOX_CLI_BENCH_CEILING_H
 #define MOX_CLI_BENCH_CEILING_H
 
+#include "offload/topo.h"
 #include "profiler/report/json.h"
+#include "runtime/core/arena.h"
 #include "runtime/core/err.h"
+#include "runtime/core/pool.h"
 
 #include <stdint.h>
 
@@ -32,6 +35,17 @@ typedef struct mox_ceilings {
 MOX_NODISCARD mox_err mox_ceilings_measure(const mox_ceilings_cfg *cfg, mox_ceilings *out);
 /* The better of two measurements, value by value. */
 mox_ceilings mox_ceilings_best(const mox_ceilings *before, const mox_ceilings *after);
+
+/* The threads of a measurement. */
+typedef struct mox_ceiling_crew {
+    mox_topo *topo;
+    mox_pool *pool;
+} mox_ceiling_crew;
+MOX_NODISCARD mox_err mox_ceiling_crew_create(mox_ceiling_crew *out, uint32_t n_threads);
+void mox_ceiling_crew_destroy(mox_ceiling_crew *c);
+/* All of the arena is written by all threads: untouched memory is one page of zeros, which is in every cache. */
+void mox_ceiling_write(const mox_ceiling_crew *c, mox_arena *a);
+
 void mox_ceilings_json(mox_json *j, const char *key, const mox_ceilings *c);
 /* One line each, to stdout. */
 void mox_ceilings_print(const mox_ceilings *before, const mox_ceilings *after);

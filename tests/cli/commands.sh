@@ -117,6 +117,15 @@ same "an answer from nothing" "$(json tests.0.name)" "decode 6"
 same "an answer behind a prompt" "$(json tests.1.name)" "decode 6 at 5"
 same "uses of its steps" "$(json tests.1.hits_decode.uses)" $((6 * 2 * 12))
 same "uses of its prompt" "$(json tests.1.hits_prefill.uses)" $((5 * 2 * 12))
+# each repetition beside what the machine did around it
+same "every repetition is reported" "$(json tests.1.repetitions.1.tok_s | wc -w),$(json tests.1.repetitions.2.tok_s 2>/dev/null | wc -w)" 1,0
+check "shares are in order" awk -v a="$(json tests.1.ceiling_share.min)" -v b="$(json tests.1.ceiling_share.median)" \
+    -v c="$(json tests.1.ceiling_share.max)" 'BEGIN { exit !(a > 0 && a <= b && b <= c) }'
+near=$(json tests.1.ceiling_share.of)
+same "the nearest ceiling's share" "$(json tests.1.ceiling_share.median)" "$(json tests.1.ceiling_share.$near.median)"
+check "a share is of the rate around its repetition" awk -v s="$(json tests.1.repetitions.0.ram)" \
+    -v c="$(json tests.1.repetitions.0.ram_read_bytes_per_s)" -v t="$(json tests.1.repetitions.0.tok_s)" \
+    -v b="$(json tests.1.ram.bytes_per_token)" 'BEGIN { e = s * c / (t * b); exit !(e > 0.99 && e < 1.01) }'
 run bench "$DEMO" -p 0 -n 6 -d 5 -r 1 --json
 same "a sampled answer is one step shorter" "$(json tests.0.hits_decode.uses)" $((5 * 12))
 # ceilings before and after, what loading read, operations
