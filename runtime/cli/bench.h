@@ -39,7 +39,7 @@ typedef struct mox_bench {
 } mox_bench;
 
 /* "prefill 512", "decode 64", "decode 64 at 512" */
-const char *mox_bench_name(const mox_bench_test *t, char name[static 48]);
+const char *mox_bench_name(const mox_bench_test *t, char name[48]);
 uint32_t mox_bench_random_id(mox_bench *b);
 /* mox_bench_measure: a repetition to warm up, then those that count; fewer when a stop was asked for. */
 MOX_NODISCARD mox_err mox_bench_measure(mox_bench *b, mox_bench_test *t);

@@ -124,7 +124,7 @@ static mox_err rep_once(mox_bench *b, const mox_bench_test *t, mox_bench_rep *re
     return MOX_OK;
 }
 
-const char *mox_bench_name(const mox_bench_test *t, char name[static 48])
+const char *mox_bench_name(const mox_bench_test *t, char name[48])
 {
     int n = snprintf(name, 48, "%s %u", t->decode ? "decode" : "prefill", t->n_tokens);
     if (t->depth > 0) {
