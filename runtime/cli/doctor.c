@@ -6,6 +6,7 @@
 #include "offload/io.h"
 #include "offload/topo.h"
 #include "runtime/cli/bench_ceiling.h"
+#include "runtime/cli/media.h"
 #include "runtime/cli/ui.h"
 #include "runtime/plan/placement.h"
 
@@ -15,12 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 static const uint64_t MIB = 1 << 20;
-static const uint64_t LOW_MEMORY = 2048ull << 20, SWAPPED = 64ull << 20, SMALL_MEMLOCK = 64ull << 20;
-static const double SLOW_DISK = 200e6;
+static const uint64_t LOW_MEMORY = 2048ull << 20, SMALL_MEMLOCK = 64ull << 20;
 
 static mox_finding *add(mox_doctor *d, const char *name)
 {
@@ -121,7 +120,7 @@ void mox_doctor_memory(mox_doctor *d)
 void mox_doctor_swap(mox_doctor *d)
 {
     mox_finding *f = add(d, "swap");
-    uint64_t total = meminfo(d, "SwapTotal"), used = total - meminfo(d, "SwapFree");
+    uint64_t total = meminfo(d, "SwapTotal"), used = mox_media_swap_used(d->root);
     char a[24], b[24];
     number(f, "total_bytes", (double)total);
     number(f, "used_bytes", (double)used);
@@ -130,7 +129,7 @@ void mox_doctor_swap(mox_doctor *d)
         return;
     }
     snprintf(f->text, sizeof f->text, "%s, %s in use", mox_human(total, a), mox_human(used, b));
-    if (used > SWAPPED) {
+    if (used > MOX_SWAPPED) {
         warn(d, f,
              "memory is short: experts that are swapped out are read twice. Close programs, then empty the "
              "swap: sudo swapoff -a && sudo swapon -a");
@@ -231,25 +230,6 @@ static void check_ring(mox_doctor *d, const mox_io_file *file, uint8_t *memory, 
     }
 }
 
-static const char *slow_file_system(const char *path)
-{
-    static const struct {
-        long type;
-        const char *name;
-    } slow[] = {{0x6969, "NFS"},      {0xff534d42, "CIFS"}, {0xfe534d42, "SMB"}, {0x517b, "SMB"},
-                {0x65735546, "FUSE"}, {0x01021997, "9p"},   {0x00c36400, "Ceph"}};
-    struct statfs fs;
-    if (statfs(path, &fs) != 0) {
-        return NULL;
-    }
-    for (size_t i = 0; i < sizeof slow / sizeof *slow; i++) {
-        if ((unsigned long)fs.f_type == (unsigned long)slow[i].type) {
-            return slow[i].name;
-        }
-    }
-    return NULL;
-}
-
 mox_err mox_doctor_io(mox_doctor *d)
 {
     size_t staging = 1 * MIB;
@@ -262,7 +242,7 @@ mox_err mox_doctor_io(mox_doctor *d)
     if (err == MOX_OK) {
         check_ring(d, &file, memory, staging);
         mox_finding *f = add(d, "file system");
-        const char *slow = slow_file_system(d->path);
+        const char *slow = mox_media_path(d->path);
         d->path_bytes = file.bytes;
         snprintf(f->text, sizeof f->text, "%s%s", slow != NULL ? slow : "local",
                  file.direct ? ", O_DIRECT" : ", no O_DIRECT");
@@ -301,7 +281,7 @@ mox_err mox_doctor_rates(mox_doctor *d)
              c.disk_bytes_per_s / 1e9, (unsigned long long)c.request_bytes >> 10, c.depth,
              mox_human(d->path_bytes, size), d->path);
     number(f, "bytes_per_s", c.disk_bytes_per_s);
-    if (c.disk_bytes_per_s < SLOW_DISK) {
+    if (c.disk_bytes_per_s < MOX_SLOW_DISK) {
         warn(
             d, f,
             "an expert of 100 MB takes %.1f s to read: move the model to a faster disk, or keep more experts "

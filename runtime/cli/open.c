@@ -1,6 +1,7 @@
 /* What commands share around mox_open, and reading their input files. */
 #include "runtime/cli/open.h"
 
+#include "runtime/cli/media.h"
 #include "runtime/cli/report.h"
 #include "runtime/core/clock.h"
 
@@ -44,6 +45,10 @@ mox_err mox_cli_plan(mox_opts *o, mox_plan *plan)
 mox_err mox_cli_open(mox_opts *o, mox_ctx **ctx, double *load_s)
 {
     mox_progress progress;
+    if (!o->cfg.dry_run) {
+        o->cfg.log = (mox_log){0};
+        mox_media_warn(&o->cfg);
+    }
     mox_progress_init(&progress);
     o->cfg.log = (mox_log){.fn = mox_ui_log, .level = MOX_LOG_INFO};
     o->cfg.progress = mox_progress_update;
