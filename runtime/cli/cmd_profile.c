@@ -37,12 +37,13 @@ static mox_err export_csv(const mox_opts *o)
         mox_trace_free(records);
         return MOX_FAIL_SYS(MOX_E_WRITE, errno, "%.300s cannot be created", o->out);
     }
+    errno = 0;
     mox_err err = write_csv(f, records, n);
     bool failed = ferror(f) != 0;
     failed |= f != stdout && fclose(f) != 0;
     mox_trace_free(records);
     MOX_TRY(err);
-    return failed ? MOX_FAIL(MOX_E_WRITE, "the table could not be written") : MOX_OK;
+    return failed ? MOX_FAIL_SYS(MOX_E_WRITE, errno, "the table could not be written") : MOX_OK;
 }
 
 mox_err mox_cmd_profile(mox_opts *o)

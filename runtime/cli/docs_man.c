@@ -14,6 +14,7 @@ const mox_exit_code mox_exit_codes[] = {
     {6, "a file could not be opened, read or written"},
     {8, "a check failed"},
     {130, "stopped by Ctrl-C"},
+    {141, "the reader of standard output left"},
     {143, "stopped by SIGTERM"},
     {0, NULL},
 };

@@ -1,13 +1,15 @@
 /* "did you mean": how far two names are from each other, and which known name is near enough to be a slip. */
 #include "runtime/cli/near.h"
 
+#include <dirent.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Edits between two names, both short: insert, delete, replace, swap neighbours. Three rows of the usual
  * table. */
 static size_t distance(const char *a, const char *b)
 {
-    enum { MAX = 40 };
+    enum { MAX = 96 };
     size_t row[3][MAX + 1];
     size_t na = strlen(a), nb = strlen(b);
     if (na > MAX || nb > MAX) {
@@ -46,4 +48,36 @@ void mox_near_try(mox_near *near, const char *name)
         near->name = name;
         near->edits = d;
     }
+}
+
+static bool ends_in(const char *name, const char *tail)
+{
+    size_t n = strlen(name), m = strlen(tail);
+    return n > m && strcmp(name + n - m, tail) == 0;
+}
+
+bool mox_near_file(const char *path, char *out, size_t n)
+{
+    const char *slash = strrchr(path, '/');
+    int n_dir = slash != NULL ? (int)(slash - path) + 1 : 0;
+    char dir[1024];
+    if (snprintf(dir, sizeof dir, "%.*s", n_dir, path) >= (int)sizeof dir) {
+        return false;
+    }
+    mox_near near = {.typed = path + n_dir};
+    char nearest[sizeof((struct dirent *)NULL)->d_name] = "";
+    DIR *d = opendir(n_dir > 0 ? dir : ".");
+    for (struct dirent *e = d != NULL ? readdir(d) : NULL; e != NULL; e = readdir(d)) {
+        if (ends_in(e->d_name, ".gguf") || ends_in(e->d_name, ".moxie")) {
+            mox_near_try(&near, e->d_name);
+        }
+        if (near.name == e->d_name) { /* the entry is gone with the next readdir */
+            snprintf(nearest, sizeof nearest, "%s", e->d_name);
+            near.name = nearest;
+        }
+    }
+    if (d != NULL) {
+        closedir(d);
+    }
+    return near.name != NULL && snprintf(out, n, "%s%s", dir, nearest) < (int)n;
 }

@@ -1,4 +1,5 @@
 /* Values of options: one parser per kind, from the user's notation into a field of mox_opts. */
+#include "runtime/cli/near.h"
 #include "runtime/cli/options.h"
 
 #include <errno.h>
@@ -185,6 +186,18 @@ static const mox_choice *find_choice(const mox_option *opt, const char *s)
     return NULL;
 }
 
+static mox_err bad_choice(const mox_option *opt, const char *s)
+{
+    mox_near near = {.typed = s};
+    char why[96];
+    for (const mox_choice *c = opt->choices; c->name != NULL; c++) {
+        mox_near_try(&near, c->name);
+    }
+    snprintf(why, sizeof why, "not one of the choices%s%s%s", near.name != NULL ? "; did you mean " : "",
+             near.name != NULL ? near.name : "", near.name != NULL ? "?" : "");
+    return bad_value(opt, s, why);
+}
+
 /* Flags take a value in the environment, in a configuration file, and behind "=". */
 static mox_err parse_flag(const mox_option *opt, const char *s, bool *out)
 {
@@ -223,7 +236,7 @@ mox_err mox_option_store(const mox_option *opt, const char *s, mox_opts *o)
     case MOX_OPT_CHOICE:
     case MOX_OPT_SWITCH:
         if (choice == NULL) {
-            return bad_value(opt, s, "not one of the choices");
+            return bad_choice(opt, s);
         }
         if (opt->kind == MOX_OPT_NAME) {
             *(const char **)at = choice->name;
