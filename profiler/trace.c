@@ -221,7 +221,7 @@ static mox_err read_fd(int fd, const char *path, mox_trace_header *header, mox_t
 mox_err mox_trace_read(const char *path, mox_trace_header *header, mox_trace_record **records,
                        size_t *n_records)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a FIFO is refused and not waited for */
     if (fd < 0) {
         int err = errno;
         return MOX_FAIL_SYS(MOX_E_OPEN, err, "trace: %s cannot be opened: %s", path, strerror(err));

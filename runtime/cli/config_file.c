@@ -32,12 +32,13 @@ static void refuse(reading *r, const char *why)
 static char *read_line(char *str, int n, void *stream)
 {
     reading *r = stream;
-    int c = getc(r->f), len = 0;
+    int c = r->bad_line == 0 ? getc(r->f) : EOF, len = 0;
     if (c == EOF) {
         return NULL;
     }
     r->line++;
-    for (; c != EOF && c != '\n'; c = getc(r->f)) {
+    /* what is refused is read no further: the file may have no end */
+    for (; c != EOF && c != '\n' && r->bad_line == 0; c = getc(r->f)) {
         if (c == '\0') {
             refuse(r, "a zero byte: this is not a text file");
         } else if (len + 2 >= n) {

@@ -45,6 +45,10 @@ MOX_NODISCARD mox_err gguf_restore(mox_gguf *g);
 /* Bytes of a tensor from its type and sizes, all of them checked; name: for the message. */
 MOX_NODISCARD mox_err gguf_size_tensor(mox_gguf_tensor *t, const char *name);
 int gguf_str_cmp(mox_str a, mox_str b);
+/* A name of a key: not empty, valid UTF-8, nothing that moves, hides or turns text. Of a tensor: nor like a path, for
+ * names do end up in file names of tools. What passes can be printed as it is. */
+bool gguf_is_name(mox_str s);
+bool gguf_is_tensor_name(mox_str s);
 const gguf_kv *gguf_kv_find(const mox_gguf *g, const char *key);
 
 /* What a file without the magic is instead: a sentence that goes on "this is ...", or NULL. *fix: what would

@@ -103,7 +103,7 @@ static mox_err find_replaced(const mox_gguf *g, replaced *r)
 static mox_err restore_one(const replaced *r, uint32_t i, mox_str name, mox_gguf_tensor *out)
 {
     char shown[MOX_GGUF_MAX_NAME * 4 + 1];
-    if (name.n == 0 || name.n > MOX_GGUF_MAX_NAME || begins(name, tensor_prefix)) {
+    if (!gguf_is_tensor_name(name) || name.n > MOX_GGUF_MAX_NAME || begins(name, tensor_prefix)) {
         return MOX_FAIL(MOX_E_TENSOR, "moxie.pack.tensor.names holds the malformed name \"%s\"",
                         mox_escape(name, shown, sizeof shown));
     }

@@ -11,7 +11,6 @@
 
 #include "runtime/core/bits.h"
 #include "runtime/core/hash.h"
-#include "runtime/gguf/utf8.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -91,20 +90,6 @@ static mox_err take_string(cursor *c, uint64_t max, const char *what, mox_str *o
     return MOX_OK;
 }
 
-/* A name of a key or tensor: not empty, valid UTF-8, no NUL and no other control byte. */
-static bool is_name(mox_str s)
-{
-    for (size_t i = 0; i < s.n;) {
-        uint32_t cp = 0;
-        size_t used = mox_utf8_next(s.p + i, s.n - i, &cp);
-        if (used == 0 || cp < 0x20 || cp == 0x7F) {
-            return false;
-        }
-        i += used;
-    }
-    return s.n > 0;
-}
-
 static mox_err check_bools(const gguf_kv *kv, const uint8_t *p, uint64_t n)
 {
     char key[96];
@@ -169,7 +154,7 @@ static mox_err take_kv(cursor *c, gguf_kv *kv)
     char key[96];
     uint64_t at = c->pos;
     MOX_TRY(take_string(c, MOX_GGUF_MAX_KEY, "a key", &kv->key));
-    if (!is_name(kv->key)) {
+    if (!gguf_is_name(kv->key)) {
         return MOX_FAIL(MOX_E_KEY, "the key at byte %" PRIu64 " is %s", at,
                         kv->key.n ? "not printable UTF-8" : "empty");
     }
@@ -238,8 +223,7 @@ static mox_err take_tensor(cursor *c, mox_gguf_tensor *t)
     uint64_t at = c->pos;
     MOX_TRY(take_string(c, MOX_GGUF_MAX_NAME, "a tensor name", &t->name));
     mox_escape(t->name, name, sizeof name);
-    /* No tensor is named like a path, and names do end up in file names of tools. */
-    if (!is_name(t->name) || memchr(t->name.p, '/', t->name.n) || memchr(t->name.p, '\\', t->name.n)) {
+    if (!gguf_is_tensor_name(t->name)) {
         return MOX_FAIL(MOX_E_TENSOR, "the tensor at byte %" PRIu64 " has the malformed name \"%s\"", at,
                         name);
     }

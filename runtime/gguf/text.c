@@ -1,6 +1,7 @@
 /* Text from files: decoding it and making it fit to print. A model file may be hostile, and a terminal obeys
  * escape sequences: nothing from a file is printed except through mox_escape. */
-#include "runtime/gguf/gguf.h"
+#include "gguf_internal.h"
+
 #include "runtime/gguf/utf8.h"
 
 #include <stdio.h>
@@ -89,6 +90,24 @@ static int is_hidden(uint32_t cp)
         }
     }
     return 0;
+}
+
+bool gguf_is_name(mox_str s)
+{
+    for (size_t i = 0; i < s.n;) {
+        uint32_t cp = 0;
+        size_t used = mox_utf8_next(s.p + i, s.n - i, &cp);
+        if (used == 0 || is_hidden(cp)) {
+            return false;
+        }
+        i += used;
+    }
+    return s.n > 0;
+}
+
+bool gguf_is_tensor_name(mox_str s)
+{
+    return gguf_is_name(s) && !memchr(s.p, '/', s.n) && !memchr(s.p, '\\', s.n);
 }
 
 /* One character, or one byte that is none, as printable text; returns how many bytes of s it used. */

@@ -96,7 +96,7 @@ mox_err mox_model_describe(mox_model_info *out, const mox_gguf *g)
     if (mox_gguf_has(g, "general.name") && mox_gguf_str(g, "general.name", &name) != MOX_OK) {
         name = (mox_str){.p = "", .n = 0};
     }
-    snprintf(info.name, sizeof info.name, "%.*s", (int)(name.n < 127 ? name.n : 127), name.p);
+    mox_escape(name, info.name, sizeof info.name);
     uint64_t by_type[MOX_TYPE_COUNT] = {0};
     for (uint32_t i = 0; i < mox_gguf_n_tensors(g); i++) {
         const mox_gguf_tensor *t = mox_gguf_tensor_at(g, i);

@@ -25,7 +25,7 @@ mox_err mox_family_find(const mox_family **out, const mox_gguf *g)
         size_t at = strlen(known);
         snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", families[i]->arch);
     }
-    MOX_FAIL(MOX_E_ARCH, "model: architecture '%.*s' is not supported", (int)(arch.n < 64 ? arch.n : 64),
-             arch.p);
+    char shown[64];
+    MOX_FAIL(MOX_E_ARCH, "model: architecture '%s' is not supported", mox_escape(arch, shown, sizeof shown));
     return mox_err_fix("supported architectures: %s", known);
 }

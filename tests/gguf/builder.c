@@ -25,6 +25,11 @@ void gb_bytes(gb *b, const void *p, size_t n)
     b->n += n;
 }
 
+void gb_mark(gb *b, const char *name, const char *of)
+{
+    gb_field_put(b, name, of, 0, 0);
+}
+
 void gb_field_put(gb *b, const char *name, const char *of, uint64_t v, uint32_t bytes)
 {
     if (b->n_fields == b->cap_fields) {

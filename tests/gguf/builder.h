@@ -16,7 +16,7 @@ typedef struct gb_field {
     char name[56]; /* "n_tensors", "len key general.name", "kind KEY", "value KEY", "ne0 TENSOR", "off
                       TENSOR", ... */
     size_t off;
-    uint32_t bytes; /* 1, 2, 4 or 8 */
+    uint32_t bytes; /* 1, 2, 4 or 8; 0: a place */
 } gb_field;
 
 typedef struct gb {
@@ -46,6 +46,8 @@ void gb_kv_array(gb *b, const char *key, uint32_t kind, const void *v, size_t n,
 void gb_tensor(gb *b, const char *name, uint32_t n_dims, const uint64_t *ne, uint32_t type, uint64_t off);
 void gb_pad(gb *b, size_t align);
 void gb_zeros(gb *b, size_t n);
+/* a name for the place where the next byte goes */
+void gb_mark(gb *b, const char *name, const char *of);
 
 size_t gb_at(const gb *b, const char *field); /* offset; aborts if there is no such field */
 void gb_set(gb *b, const char *field, uint64_t v);

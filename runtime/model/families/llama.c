@@ -78,14 +78,18 @@ static mox_err rope_keys(mox_hparams *h, const mox_gguf *g)
         bool none = type.n == 4 && memcmp(type.p, "none", 4) == 0;
         bool linear = type.n == 6 && memcmp(type.p, "linear", 6) == 0;
         if (!none && !linear) {
-            return MOX_FAIL(MOX_E_ARCH, "model: rope scaling '%.*s' is not supported (none and linear are)",
-                            (int)(type.n < 32 ? type.n : 32), type.p);
+            char shown[64];
+            return MOX_FAIL(MOX_E_ARCH, "model: rope scaling '%s' is not supported (none and linear are)",
+                            mox_escape(type, shown, sizeof shown));
         }
         if (none) {
             factor = 0.0f;
         }
     }
     h->rope_scale = factor == 0.0f ? 1.0f : 1.0f / factor;
+    if (!isfinite(h->rope_scale)) {
+        return MOX_FAIL(MOX_E_KEY, "model: rope scaling by 1/%g", (double)factor);
+    }
     h->rope_neox = false;
     return MOX_OK;
 }
