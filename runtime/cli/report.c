@@ -112,6 +112,7 @@ void mox_report_counters_json(mox_json *j, const mox_counters *c)
     mox_json_u64(j, "short_reads", c->io.short_reads);
     mox_json_u64(j, "verified", c->io.verified);
     mox_json_u64(j, "rereads", c->io.rereads);
+    mox_json_f64(j, "busy_seconds", (double)c->io.busy_ns * 1e-9);
     mox_json_object_end(j);
     mox_json_object(j, "prefetch");
     mox_json_u64(j, "issued", c->prefetch.issued);

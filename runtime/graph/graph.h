@@ -78,7 +78,7 @@ typedef struct mox_graph {
     mox_kv_view *kv;         /* [n_layers] */
     uint32_t *seq_len;       /* [n_seq] */
     uint32_t *seq_new;       /* [n_seq] lengths after the step in progress */
-    mox_counters counters;   /* steps, tokens, wait_ns, compute_ns */
+    mox_counters counters;   /* steps, tokens, compute_ns */
     uint32_t step_no;
     /* the step in progress */
     const mox_row *rows;

@@ -152,7 +152,6 @@ mox_err mox_graph_step(mox_graph *g, const mox_row *rows, uint32_t n, mox_phase 
     g->step_no++;
     g->counters.steps[phase]++;
     g->counters.tokens[phase] += n;
-    g->counters.wait_ns[phase] += g->wait_ns;
     g->counters.compute_ns[phase] += mox_now_ns() - begin - g->wait_ns;
     return MOX_OK;
 }

@@ -1,6 +1,8 @@
 /* A context's life: refused rows, full contexts, failed steps, generation and its hash, counters. */
 #include "graph/fixture.h"
 
+#include "runtime/core/clock.h"
+
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -183,7 +185,9 @@ Test(graph_session, counters_add_up)
     mox_cfg cfg = fx_plain(demo, 40, path, sizeof path);
     mox_ctx *ctx = fx_open(&cfg);
     collected c = {0};
+    uint64_t begin = mox_now_ns();
     generate(ctx, &c, 10, NULL);
+    uint64_t wall_ns = mox_now_ns() - begin;
     mox_counters t;
     mox_use_counters layers[16];
     mox_get_counters(ctx, &t, layers);
@@ -191,8 +195,9 @@ Test(graph_session, counters_add_up)
     cr_expect_eq(t.tokens[MOX_PHASE_DECODE], 10);
     cr_expect_eq(t.steps[MOX_PHASE_PREFILL], 1);
     cr_expect_eq(t.steps[MOX_PHASE_DECODE], 10);
-    uint64_t uses = 0, hits = 0;
+    uint64_t uses = 0, hits = 0, spent_ns = 0;
     for (int p = 0; p < MOX_PHASES; p++) {
+        spent_ns += t.wait_ns[p] + t.compute_ns[p];
         const mox_use_counters *u = &t.use[p];
         cr_expect_eq(u->uses, t.tokens[p] * 6 * 2, "phase %d: %llu uses", p, (unsigned long long)u->uses);
         cr_expect_eq(u->uses, u->hits + u->late + u->misses);
@@ -206,6 +211,7 @@ Test(graph_session, counters_add_up)
     }
     cr_expect_eq(uses, 0);
     cr_expect_eq(hits, 0);
+    cr_expect_leq(spent_ns, wall_ns, "no time is counted twice");
     cr_expect_gt(t.io.read_bytes, 0);
     mox_reset_counters(ctx);
     mox_get_counters(ctx, &t, layers);
