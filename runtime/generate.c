@@ -118,10 +118,33 @@ static mox_err check_stop(const mox_gen_cfg *cfg)
     return MOX_OK;
 }
 
+static mox_err run(generation *gen)
+{
+    const mox_gen_cfg *cfg = gen->cfg;
+    uint32_t row = 0;
+    uint64_t begin = mox_now_ns();
+    MOX_TRY(eval(gen, cfg->prompt + cfg->n_have, cfg->n_prompt - cfg->n_have, MOX_PHASE_PREFILL, &row));
+    gen->out->prefill_s = seconds_since(begin);
+    begin = mox_now_ns();
+    mox_err err = decode(gen, row);
+    flush(gen);
+    gen->out->decode_s = seconds_since(begin);
+    if (err == MOX_E_CANCELLED) { /* the token that was being evaluated has been handed out */
+        gen->out->stop = "user";
+        return MOX_OK;
+    }
+    return err;
+}
+
 mox_err mox_generate(mox_ctx *ctx, uint32_t seq, const mox_gen_cfg *cfg, mox_gen_result *out)
 {
     if (cfg->n_prompt == 0) {
         return MOX_FAIL(MOX_E_ARG, "generate: the prompt has no tokens");
+    }
+    if (cfg->n_have >= cfg->n_prompt || (cfg->n_have && cfg->n_have != mox_seq_len(ctx, seq))) {
+        return MOX_FAIL(MOX_E_ARG,
+                        "generate: %u of %u prompt tokens are said to be there, the sequence has %u",
+                        cfg->n_have, cfg->n_prompt, mox_seq_len(ctx, seq));
     }
     MOX_TRY(check_stop(cfg));
     mox_gen_result result = {.stop = ""};
@@ -134,15 +157,12 @@ mox_err mox_generate(mox_ctx *ctx, uint32_t seq, const mox_gen_cfg *cfg, mox_gen
     if (ctx->tokenizer) {
         mox_detok_init(&gen.detok, ctx->tokenizer, false, false);
     }
-    uint32_t row = 0;
-    uint64_t begin = mox_now_ns();
-    MOX_TRY(eval(&gen, cfg->prompt, cfg->n_prompt, MOX_PHASE_PREFILL, &row));
-    result.prefill_s = seconds_since(begin);
-    begin = mox_now_ns();
-    mox_err err = decode(&gen, row);
-    flush(&gen);
-    MOX_TRY(err);
-    result.decode_s = seconds_since(begin);
-    *out = result;
-    return MOX_OK;
+    ctx->graph.cancelled = cfg->cancelled;
+    ctx->graph.cancel_arg = cfg->arg;
+    mox_err err = run(&gen);
+    ctx->graph.cancelled = NULL;
+    if (err == MOX_OK) {
+        *out = result;
+    }
+    return err;
 }

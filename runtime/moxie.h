@@ -93,6 +93,9 @@ typedef void (*mox_logits_fn)(void *arg, uint32_t first_pos, uint32_t n, const f
 MOX_NODISCARD mox_err mox_eval(mox_ctx *ctx, uint32_t seq, const uint32_t *tokens, uint32_t n,
                                bool all_logits, mox_logits_fn fn, void *arg);
 void mox_seq_clear(mox_ctx *ctx, uint32_t seq);
+/* mox_seq_keep: forget what comes after the first n tokens; a sequence that is no longer stays as it is. What is kept
+ * is what a fresh evaluation of these tokens would have made, to the bit. */
+void mox_seq_keep(mox_ctx *ctx, uint32_t seq, uint32_t n);
 uint32_t mox_seq_len(const mox_ctx *ctx, uint32_t seq);
 
 /* Sampling. temp 0 = greedy (lowest id among equals). Order: bias, penalties, top-k, softmax with temperature,
@@ -121,6 +124,7 @@ typedef struct mox_sampling {
 typedef struct mox_gen_cfg {
     const uint32_t *prompt;
     uint32_t n_prompt, max_new; /* max_new 0: until end or context full */
+    uint32_t n_have; /* of the prompt, what the sequence holds already: less than n_prompt, its length */
     mox_sampling sampling;
     bool ignore_end; /* bench: do not stop at end-of-generation tokens */
     bool all_logits; /* hash every prompt row's logits too (run does, so that its hash equals that of
@@ -129,6 +133,9 @@ typedef struct mox_gen_cfg {
      * bring what the detokeniser still held back, where the answer ended in the middle of a character. */
     bool (*on_token)(void *arg, uint32_t id, const char *text, size_t n_text);
     void (*on_prefill)(void *arg, uint32_t done, uint32_t total);
+    /* Asked between two layers; true ends it there. In the prompt: MOX_E_CANCELLED, and the sequence keeps the
+     * micro-batches that were done. In the answer: stop "user". May be NULL. */
+    bool (*cancelled)(void *arg);
     void *arg;
     const char *const
         *stop; /* strings that end the answer and are not part of it: at most 8 of 1..128 bytes */

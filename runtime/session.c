@@ -114,6 +114,13 @@ void mox_seq_clear(mox_ctx *ctx, uint32_t seq)
     }
 }
 
+void mox_seq_keep(mox_ctx *ctx, uint32_t seq, uint32_t n)
+{
+    if (mox_seq_len(ctx, seq) > n) {
+        ctx->graph.seq_len[seq] = n;
+    }
+}
+
 uint32_t mox_seq_len(const mox_ctx *ctx, uint32_t seq)
 {
     return !ctx->cfg.dry_run && seq < ctx->dims.n_seq ? ctx->graph.seq_len[seq] : 0;

@@ -6,12 +6,15 @@
 const mox_command mox_commands[] = {
     {.name = "run",
      .bit = MOX_CMD_RUN,
-     .usage = "[MODEL] -p TEXT [options]",
-     .summary = "continue a text",
-     .examples = "  moxie run -p \"Once upon a time\"                       the built-in demo model\n"
-                 "  moxie run mixtral.gguf -p \"Why?\" --ram 12G -n 100     within 12 GiB of memory\n"
-                 "  moxie run mixtral.gguf -p \"Why?\" --ram-experts 40% --json > answer.json\n",
-     .run = mox_cmd_run},
+     .usage = "[MODEL] [PROMPT] [options]",
+     .summary = "chat, or answer one prompt",
+     .examples = "  moxie run mixtral.gguf --ram 12G                    chat, within 12 GiB of memory\n"
+                 "  moxie run mixtral.gguf \"Why is the sky blue?\"       one answer\n"
+                 "  moxie run --raw -p \"Once upon a time\" > story.txt   the built-in demo model\n",
+     .run = mox_cmd_run,
+     .about = "The prompt is the words after the model, -p, -f, or standard input where it is no terminal;\n"
+              "without any, a terminal gets a chat. Only the model's text goes to standard output.",
+     .prompt = true},
     {.name = "info",
      .bit = MOX_CMD_INFO,
      .usage = "[MODEL] [--tensors] [--kv] [--template] [--json]",

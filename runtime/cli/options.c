@@ -132,7 +132,7 @@ typedef struct args {
     int argc, i;
     char **argv;
     bool early; /* the first walk */
-    uint32_t n_words, n_models;
+    uint32_t n_words, n_models, n_said;
     mox_opts *o;
 } args;
 
@@ -192,6 +192,18 @@ static mox_err parse_option(args *a)
     return a->early && !is_early(opt) ? MOX_OK : mox_option_set(opt, value, &from, a->o);
 }
 
+/* Words after the model: the prompt. */
+static mox_err take_said(args *a, const char *arg)
+{
+    if (a->n_said == sizeof a->o->said / sizeof *a->o->said) {
+        MOX_FAIL(MOX_E_OPTION, "a prompt of more than %u words", a->n_said);
+        return mox_err_fix("put quotes around it: moxie run MODEL \"...\"");
+    }
+    a->o->said[a->n_said++] = arg;
+    a->o->n_said = a->n_said;
+    return MOX_OK;
+}
+
 /* A positional argument: the command's words first, then the model. */
 static mox_err take_word(args *a, const char *arg)
 {
@@ -204,13 +216,16 @@ static mox_err take_word(args *a, const char *arg)
         mox_err_fix("moxie %s %s", a->cmd->name, a->cmd->usage);
         return err;
     }
+    if (a->cmd->prompt && a->n_models > 0) {
+        return take_said(a, arg);
+    }
     return take_model(a, find_long(a->cmd, "model", 5), arg);
 }
 
 static mox_err walk(args *a)
 {
     bool only_names = false;
-    a->n_words = a->n_models = 0;
+    a->n_words = a->n_models = a->n_said = 0;
     for (a->i = 0; a->i < a->argc; a->i++) {
         const char *arg = a->argv[a->i];
         if (!only_names && strcmp(arg, "--") == 0) {

@@ -69,7 +69,11 @@ typedef struct mox_opts {
     const char *words[2]; /* positional, before the model: "show" of `config show`; NULL: not given */
     const char *config;   /* --config */
     bool help, help_all, json, special, no_bos, all_logits;
-    const char *prompt;
+    const char *prompt, *prompt_file, *system;
+    const char *said[64]; /* run: words after the model, which are the prompt */
+    uint32_t n_said;
+    int chat_template; /* 0: as the model says; 1: mistral */
+    bool raw, overflow_shift, no_history, verbose;
     uint32_t max_new;
     mox_sampling sampling;
     mox_texts stop;
@@ -134,6 +138,7 @@ typedef struct mox_command {
     uint32_t n_words;  /* positional words in front of the model, at most */
     const char *words; /* what the first word may be, with spaces between; NULL: anything */
     bool no_model;     /* takes none */
+    bool prompt;       /* words after the model are a prompt */
     bool hidden;       /* not for people: left out of lists */
 } mox_command;
 

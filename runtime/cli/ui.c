@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static void put_stderr(const char *text, size_t n)
@@ -22,6 +23,13 @@ static void put_stderr(const char *text, size_t n)
         text += w;
         n -= (size_t)w;
     }
+}
+
+/* Of the terminal on stderr; 80 where it does not say. */
+static int columns(void)
+{
+    struct winsize size = {0};
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 void mox_ui_line(const char *fmt, ...)
@@ -82,6 +90,33 @@ const char *mox_human(uint64_t bytes, char out[24])
     return out;
 }
 
+bool mox_ui_note(const char *fmt, ...)
+{
+    static uint64_t last_ns;
+    char text[256], line[300];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (isatty(STDERR_FILENO)) {
+        int n = snprintf(line, sizeof line, "\r\033[K%.*s", columns() - 1, text);
+        put_stderr(line, (size_t)n);
+        return true;
+    }
+    uint64_t now = mox_now_ns();
+    if (last_ns == 0 || now - last_ns >= 10000000000u) {
+        last_ns = now;
+        mox_ui_line("%s", text);
+    }
+    return false;
+}
+
+void mox_ui_note_clear(void)
+{
+    static const char wipe[] = "\r\033[K";
+    put_stderr(wipe, sizeof wipe - 1);
+}
+
 void mox_progress_init(mox_progress *p)
 {
     *p = (mox_progress){.tty = isatty(STDERR_FILENO) != 0};
@@ -90,8 +125,7 @@ void mox_progress_init(mox_progress *p)
 void mox_progress_clear(mox_progress *p)
 {
     if (p->drawn) {
-        static const char wipe[] = "\r\033[K";
-        put_stderr(wipe, sizeof wipe - 1);
+        mox_ui_note_clear();
         p->drawn = false;
     }
 }
@@ -142,12 +176,16 @@ void mox_progress_update(void *progress, const char *stage, uint64_t done, uint6
 
 /* The one piece of file-scope state of the program: a handler has no other way to be reached. */
 static volatile sig_atomic_t stop_code, stop_soft;
+static void (*volatile before_exit)(void);
 
 static void on_signal(int sig)
 {
     int code = sig == SIGTERM ? 143 : 130;
     if (!stop_soft || stop_code != 0) {
         static const char text[] = "\nmoxie: stopped\n";
+        if (before_exit != NULL) {
+            before_exit();
+        }
         put_stderr(text, sizeof text - 1);
         _exit(code);
     }
@@ -163,6 +201,21 @@ void mox_stop_install(void)
     sigemptyset(&sa.sa_mask);
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
+}
+
+void mox_stop_before_exit(void (*fn)(void))
+{
+    before_exit = fn;
+}
+
+void mox_stop_forget(void)
+{
+    stop_code = 0;
+}
+
+void mox_stop_set(int code)
+{
+    stop_code = code;
 }
 
 void mox_stop_soft(bool soft)

@@ -17,6 +17,11 @@ void mox_ui_log(void *ctx, mox_log_level level, const char *line);
 /* "13.0 MiB"; returns out. */
 const char *mox_human(uint64_t bytes, char out[24]);
 
+/* mox_ui_note: a line that stands until the next, on a terminal; elsewhere a line, every ten seconds at most. True: it
+ * is drawn and wants mox_ui_note_clear before anything else is written. */
+bool mox_ui_note(const char *fmt, ...) MOX_PRINTF(1, 2);
+void mox_ui_note_clear(void);
+
 /* Progress of opening: a bar on a terminal, one line per stage (and one every ten seconds) elsewhere. */
 typedef struct mox_progress {
     bool tty;
@@ -33,6 +38,11 @@ void mox_progress_clear(mox_progress *p);
  * ended in order; outside (loading, prompt) nothing has been given out yet and the program ends at once.
  * A second signal always ends it. */
 void mox_stop_install(void);
+/* mox_stop_before_exit: called in the handler before it ends the program (signal-safe calls only); NULL: nothing.
+ * mox_stop_forget: what was asked for has been done. mox_stop_set: as if that signal had come. */
+void mox_stop_before_exit(void (*fn)(void));
+void mox_stop_forget(void);
+void mox_stop_set(int code);
 void mox_stop_soft(bool soft);
 int mox_stop_requested(void); /* 0, or the exit code: 130, 143 */
 

@@ -33,6 +33,7 @@
     X(ARCH, 3009, 3, "unsupported model architecture")                                                       \
     X(TOKENIZER, 3010, 3, "unsupported or malformed tokenizer")                                              \
     X(SPLIT, 3011, 3, "a part of a split model is missing or does not belong")                               \
+    X(TEMPLATE, 3012, 3, "unsupported chat template")                                                        \
     X(NO_FIT, 4001, 4, "the model does not fit in the given memory")                                         \
     X(NO_MEMORY, 4002, 4, "the system refused memory")                                                       \
     X(DEVICE, 5001, 5, "no usable device")                                                                   \

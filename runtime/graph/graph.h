@@ -85,6 +85,8 @@ typedef struct mox_graph {
     uint32_t n;
     mox_phase phase;
     uint64_t wait_ns;
+    bool (*cancelled)(void *arg); /* asked between two ops; NULL: nobody asks */
+    void *cancel_arg;
     /* persistent through a step */
     float *x, *h; /* [n][d]: residual stream, normed input of an op */
     mox_act_set h_acts;

@@ -119,6 +119,9 @@ static mox_err run_ops(mox_graph *g)
     MOX_TRY(g->ops->embed(g->ops, g->stream, &embed));
     for (uint32_t i = 0; i < g->m->n_ops; i++) {
         const mox_layer_op *op = &g->m->ops[i];
+        if (g->cancelled && g->cancelled(g->cancel_arg)) {
+            return MOX_FAIL(MOX_E_CANCELLED, "stopped before layer %u", op->layer);
+        }
         switch (op->kind) {
         case MOX_LAYER_ATTENTION:
             MOX_TRY(mox_graph_attention(g, op));

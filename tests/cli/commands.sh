@@ -4,7 +4,7 @@ DEMO=$DATA/demo/moxie-demo-Q4_K_M.gguf
 A=$DATA/models/mixtral-a.gguf
 
 # run: the text alone on stdout, the rest on stderr
-run run "$DEMO" -p 'It was a bright' -n 24 --ram-experts 40%
+run run "$DEMO" --raw -p 'It was a bright' -n 24 --ram-experts 40%
 exits 0
 says 'plan: '
 says 'ready in'
@@ -14,7 +14,7 @@ check "no diagnostics on stdout" sh -c "! grep -q -e moxie: -e 'tok/s' '$OUT'"
 check "text was printed" test "$(wc -c <plain.txt)" -gt 10
 
 # --json: same text, counts that add up
-run run "$DEMO" -p 'It was a bright' -n 24 --ram-experts 40% --json
+run run "$DEMO" --raw -p 'It was a bright' -n 24 --ram-experts 40% --json
 exits 0
 is_json
 same schema "$(json schema)" moxie.run/1
@@ -29,19 +29,19 @@ same "the same text" "$(json text | sed 's/\\n.*//; s/\\"/"/g')" "$(head -1 plai
 check "actual bytes are the plan's or less" test "$(json actual_bytes)" -le "$(json plan.total_bytes)"
 
 # greedy is reproducible; sampling depends on the seed alone
-run run "$DEMO" -p 'It was' -n 16 --temp 0.9 --seed 5 --json
+run run "$DEMO" --raw -p 'It was' -n 16 --temp 0.9 --seed 5 --json
 first=$(json new_tokens)
-run run "$DEMO" -p 'It was' -n 16 --temp 0.9 --seed 5 --json --threads 1
+run run "$DEMO" --raw -p 'It was' -n 16 --temp 0.9 --seed 5 --json --threads 1
 same "same seed, same tokens" "$(json new_tokens)" "$first"
-run run "$DEMO" -p 'It was' -n 16 --temp 0.9 --seed 6 --json
+run run "$DEMO" --raw -p 'It was' -n 16 --temp 0.9 --seed 6 --json
 check "another seed, other tokens" test "$(json new_tokens)" != "$first"
 
 # without a model: the demo model, said so
-run run -p 'It was a bright' -n 4
+run run --raw -p 'It was a bright' -n 4
 exits 0
 says 'built-in demo model'
 # options in their other forms
-run run --prompt='It was a bright' -n24 --ram-experts=40% "$DEMO"
+run run --raw --prompt='It was a bright' -n24 --ram-experts=40% "$DEMO"
 exits 0
 check "the same text again" cmp -s "$OUT" plain.txt
 
@@ -84,7 +84,7 @@ same "one row per token" "$(wc -c <l.f32)" "$((n * 4096 * 4))"
 hash=$(json logits_xxh3)
 "$MOXIE" logits "$DEMO" --tokens - --out - <ids.txt >stdout.f32 2>"$ERR"
 check "the same bytes through pipes" cmp -s l.f32 stdout.f32
-run run "$DEMO" -p 'Once upon a time' -n 1 --all-logits --json
+run run "$DEMO" --raw -p 'Once upon a time' -n 1 --all-logits --json
 same "run evaluates one token more" "$(json tokens | tr -d '[]' | tr , ' ' | wc -w)" $((n + 1))
 run_hash=$(json logits_xxh3)
 json tokens | tr -d '[]' | tr , ' ' >more.txt
@@ -104,7 +104,7 @@ run perplexity "$DEMO" --tokens ids.txt --base l.f32
 exits 0
 prints 'KL(base || model) mean 0.0000e+00, top-1 agreement 1.00000'
 
-run run "$DEMO" -p 'It was' -n 4 --record trace.bin
+run run "$DEMO" --raw -p 'It was' -n 4 --record trace.bin
 exits 0
 check "the trace has its magic" sh -c "head -c 4 trace.bin | grep -q MOXT"
 

@@ -57,11 +57,11 @@ check "config show writes a configuration" cmp -s "$OUT" shown.conf
 
 # and what is shown is what happens
 printf '[*]\nram-experts = 25%%\nmax-tokens = 3\n' >"$CONFIG"
-run run "$DEMO" -p 'It was a bright' --json
+run run "$DEMO" --raw -p 'It was a bright' --json
 exits 0
 same "the file's budget is used" "$(json plan.experts_kept)" 12
 same "and its length" "$(json new_tokens | tr -cd , | wc -c)" 2
-MOXIE_MAX_TOKENS=2 run run "$DEMO" -p 'It was a bright' --ram-experts 50% --json
+MOXIE_MAX_TOKENS=2 run run "$DEMO" --raw -p 'It was a bright' --ram-experts 50% --json
 same "the command line's budget" "$(json plan.experts_kept)" 24
 same "and the environment's length" "$(json new_tokens | tr -cd , | wc -c)" 1
 run run "$DEMO" -p x --dry-run --ram min

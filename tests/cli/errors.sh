@@ -37,10 +37,10 @@ says 'MX-4001'
 says '^try:'
 check "one screen" test "$(wc -l <"$ERR")" -le 24
 stdout_empty
-run run "$DEMO" -p x --ctx 4 -n 1 --ram-experts 100%
+run run "$DEMO" --raw -p x --ctx 4 -n 1 --ram-experts 100%
 rc_small=$rc
 check "a context of 4 works for a short prompt" test "$rc_small" -eq 0
-run run "$DEMO" -p 'one two three four five six seven eight nine ten' --ctx 4
+run run "$DEMO" --raw -p 'one two three four five six seven eight nine ten' --ctx 4
 exits 1
 says 'MX-2004'
 echo 1 99999999 >ids.txt

@@ -22,7 +22,7 @@ for file in bin/moxie share/man/man1/moxie.1 share/man/man1/moxie-run.1 share/ba
     include/moxie/runtime/moxie.h; do
     check "$file is installed" test -s "$prefix/$file"
 done
-check "the program runs its demo" "$prefix/bin/moxie" run -p 'It was a bright' -n 4
+check "the program runs its demo" "$prefix/bin/moxie" run --raw -p 'It was a bright' -n 4
 cp log said
 check "the installed one" grep -q "opening $prefix/" said
 
@@ -66,7 +66,7 @@ if command -v dpkg-deb >/dev/null && command -v dpkg-shlibdeps >/dev/null; then
     done
     check "it depends on what it uses" sh -c "dpkg-deb -f '$deb' Depends | grep -q libc6"
     dpkg-deb -x "$deb" unpacked
-    check "its program runs" unpacked/usr/bin/moxie run -p 'It was a bright' -n 4
+    check "its program runs" unpacked/usr/bin/moxie run --raw -p 'It was a bright' -n 4
     rm -rf package unpacked
 fi
 rm -rf prefix

@@ -1,7 +1,7 @@
 # Sampling options as a user meets them; their distributions are in test_graph_sample.
 . "$(dirname "$0")/lib.sh"
 DEMO=$DATA/demo/moxie-demo-Q4_K_M.gguf
-answer() { run run "$DEMO" -p 'It was a bright' -n 24 --json "$@"; }
+answer() { run run "$DEMO" --raw -p 'It was a bright' -n 24 --json "$@"; }
 
 answer
 exits 0
@@ -17,7 +17,7 @@ for stop in "$word" "$rest"; do
 done
 answer --stop 'never in it'
 same "without it the whole text" "$(json text)" "$plain"
-run run "$DEMO" -p 'It was a bright' -n 24 --stop "$word"
+run run "$DEMO" --raw -p 'It was a bright' -n 24 --stop "$word"
 check "the same without --json" sh -c "! grep -qF '$word' '$OUT'"
 # bias and penalties
 answer --logit-bias "$first=-10000"

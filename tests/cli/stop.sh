@@ -3,7 +3,7 @@
 DEMO=$DATA/demo/moxie-demo-Q4_K_M.gguf
 
 stop_with() { # SIGNAL CODE
-    "$MOXIE" run "$DEMO" -p 'It was a bright' -n 0 --ctx 65536 --temp 1 --threads 1 >"$OUT" 2>"$ERR" </dev/null &
+    "$MOXIE" run "$DEMO" --raw -p 'It was a bright' -n 0 --ctx 65536 --temp 1 --threads 1 >"$OUT" 2>"$ERR" </dev/null &
     pid=$! last="run, then SIG$1"
     for _ in $(seq 200); do
         [ "$(wc -c <"$OUT")" -gt 40 ] && break

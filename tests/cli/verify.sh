@@ -26,7 +26,7 @@ exits 0
 check "another model, another hash" test "$(json logits_xxh3)" != "$hash"
 
 # profile export
-run run "$DEMO" -p 'It was a bright' -n 12 --ram-experts 40% --record run.trace --json
+run run "$DEMO" --raw -p 'It was a bright' -n 12 --ram-experts 40% --record run.trace --json
 exits 0
 uses=$(json hits.uses) ram=$(json hits.ram.uses) file=$(json hits.file.uses) late=$(json hits.late.uses)
 decode=$(json hits_decode.uses)

@@ -10,7 +10,7 @@ fail() {
     bad=1
 }
 record() {
-    "$MOXIE" run "$DEMO" -p 'It was a bright cold day' -n 60 --temp 0.8 --ram-experts "$1" --record "$1.trace" \
+    "$MOXIE" run "$DEMO" --raw -p 'It was a bright cold day' -n 60 --temp 0.8 --ram-experts "$1" --record "$1.trace" \
         --look-ahead off >/dev/null 2>run.err || fail "run --ram-experts $1"
 }
 reads() { # FILE POLICY

@@ -5,7 +5,7 @@ DEMO=$DATA/demo/moxie-demo-Q4_K_M.gguf
 first=
 while read -r options; do
     # run computes the answer one token at a time, logits all tokens in micro-batches
-    run run "$DEMO" -p 'It was a bright cold day' -n 48 --all-logits --json $options
+    run run "$DEMO" --raw -p 'It was a bright cold day' -n 48 --all-logits --json $options
     exits 0
     tokens=$(json tokens)
     hash=$(json logits_xxh3)

@@ -26,7 +26,7 @@ done
 for io in uring pread; do
     for budget in '--ram min' '--ram-experts 50%'; do
         for output in '' --json; do
-            LD_PRELOAD=$PRELOAD "$MOXIE" run "$DEMO" -p 'It was a bright cold day in April' -n 40 --ctx 200 --batch 4 \
+            LD_PRELOAD=$PRELOAD "$MOXIE" run "$DEMO" --raw -p 'It was a bright cold day in April' -n 40 --ctx 200 --batch 4 \
                 --temp 0.8 --io $io $budget --record trace.bin --verify always $output >"$OUT" 2>"$ERR" </dev/null
             rc=$? last="run --io $io $budget $output"
             exits 0
