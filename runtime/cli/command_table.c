@@ -8,9 +8,9 @@ const mox_command mox_commands[] = {
      .bit = MOX_CMD_RUN,
      .usage = "[MODEL] [PROMPT] [options]",
      .summary = "chat, or answer one prompt",
-     .examples = "  moxie run mixtral.gguf --ram 12G                    chat, within 12 GiB of memory\n"
-                 "  moxie run mixtral.gguf \"Why is the sky blue?\"       one answer\n"
-                 "  moxie run --raw -p \"Once upon a time\" > story.txt   the built-in demo model\n",
+     .examples = "  moxie run mixtral.gguf --ram 12G                chat, in 12 GiB of memory\n"
+                 "  moxie run mixtral.gguf \"Why is the sky blue?\"  one answer\n"
+                 "  moxie run --raw -p \"Once upon a time\" > a.txt  the built-in demo model\n",
      .run = mox_cmd_run,
      .about = "The prompt is the words after the model, -p, -f, or standard input where it is no terminal;\n"
               "without any, a terminal gets a chat. Only the model's text goes to standard output.",
