@@ -79,10 +79,14 @@ void mox_files_remove(mox_store *st, uint32_t slot)
     st->io.cancel_pending = true;
 }
 
+/* Only where there is something to do: while decoding from RAM a thread that wakes twice a layer to find nothing
+ * takes a worker's core when both are in the middle of a layer. */
 void mox_files_wake(mox_store *st)
 {
-    if (st->io.thread_up) {
-        st->io.ops->wake(st->io.io);
+    const mox_file_tier *t = &st->io;
+    bool queued = t->demand.head != MOX_SLOT_NONE || t->later.head != MOX_SLOT_NONE;
+    if (t->thread_up && (queued || t->cancel_pending || t->stop)) {
+        t->ops->wake(t->io);
     }
 }
 
