@@ -60,6 +60,7 @@ typedef struct mox_panel_run {
     const uint8_t *chunk; /* the weights of block `first` */
     size_t stride;        /* bytes to those of the next */
     size_t bytes;         /* of a block's weights: the next ones are fetched ahead */
+    size_t fetch;         /* the share of a tile in that, whole lines */
     uint32_t first, count;
     uint32_t cols; /* columns from block `first` to the row's end, which closes its last span */
     uint32_t n_tiles;
@@ -73,12 +74,12 @@ typedef struct mox_panel_run {
 /* Adds the partials of the run to the sums of each lane, tile after tile. */
 typedef void mox_panel_fn(const mox_panel_run *r, mox_row_sums *s);
 
-/* Asks for the weights of block b while the one before is multiplied; beyond the run they may be anybody's,
- * which costs nothing. */
-static inline void mox_panel_fetch(const mox_panel_run *r, uint32_t b)
+/* Asks for the weights of block b while the one before is multiplied, a share before each tile: a burst of them
+ * would take all buffers for misses and stop the tiles. Beyond the run they may be anybody's, which costs nothing. */
+static inline void mox_panel_fetch(const mox_panel_run *r, uint32_t b, uint32_t tile)
 {
     const uint8_t *p = r->chunk + b * r->stride;
-    for (size_t i = 0; i < r->bytes; i += 64) {
+    for (size_t i = r->fetch * tile, end = i + r->fetch; i < end && i < r->bytes; i += 64) {
         __builtin_prefetch(p + i, 0, 2);
     }
 }

@@ -79,10 +79,10 @@ static inline void close_spans(mox_row_sums *s, uint32_t n)
         for (uint32_t b = 0; b < r->count; b++) {                                                            \
             uint32_t left = r->cols - b * MOX_BLOCK;                                                         \
             bool close = left <= MOX_BLOCK || (r->first + b) % MOX_SPAN_BLOCKS == MOX_SPAN_BLOCKS - 1;       \
-            mox_panel_fetch(r, b + 1);                                                                       \
             unpack(r->chunk + b * r->stride, left < MOX_BLOCK ? left : MOX_BLOCK, &u);                       \
             mox_row_sums *of_tile = s;                                                                       \
             for (uint32_t t = 0; t < r->n_tiles; of_tile += r->size[t++]) {                                  \
+                mox_panel_fetch(r, b + 1, t);                                                                \
                 dot(&u, r->tile[t] + b * r->tile_stride, r->size[t], of_tile);                               \
                 if (close) {                                                                                 \
                     close_spans(of_tile, r->size[t]);                                                        \
