@@ -3,9 +3,24 @@
 
 #include <string.h>
 
+/* What goes into a product is checked before it; what comes out of the last one is checked here. */
+static mox_err check_finite(const float *logits, uint32_t n, uint32_t n_vocab)
+{
+    const uint32_t exponent = 0x7F800000;
+    uint32_t bad = 0;
+    for (size_t i = 0; i < (size_t)n * n_vocab; i++) {
+        uint32_t bits;
+        memcpy(&bits, &logits[i], sizeof bits);
+        bad |= (bits & exponent) == exponent;
+    }
+    return bad ? MOX_FAIL(MOX_E_NUMERIC, "output: logits that are not finite, as from a damaged model file")
+               : MOX_OK;
+}
+
 mox_err mox_ctx_logits(mox_ctx *ctx, const uint32_t *idx, uint32_t n, float *out)
 {
     MOX_TRY(mox_graph_logits(&ctx->graph, idx, n, out));
+    MOX_TRY(check_finite(out, n, ctx->model->h.n_vocab));
     mox_hash128_update(&ctx->hash, out, (size_t)n * ctx->model->h.n_vocab * sizeof(float));
     return MOX_OK;
 }

@@ -196,7 +196,23 @@ static mox_err read_split_keys(const mox_gguf *g, split_keys *k)
     return mox_gguf_u32(g, "split.tensors.count", 0, MOX_GGUF_MAX_TENSORS, &k->n_tensors);
 }
 
-static mox_err check_part(const mox_gguf *g, uint32_t i, const split_keys *whole)
+/* Parts after the first may leave the model's keys out; what they do say has to be the same. */
+static mox_err same_key(const mox_gguf *g, const mox_gguf *first, const char *key)
+{
+    const gguf_kv *a = gguf_kv_find(first, key), *b = gguf_kv_find(g, key);
+    char x[64], y[64];
+    if (!a || !b || a->kind != MOX_GGUF_STRING || b->kind != MOX_GGUF_STRING) {
+        return MOX_OK;
+    }
+    mox_str one = {(const char *)a->data, (size_t)a->n}, other = {(const char *)b->data, (size_t)b->n};
+    if (gguf_str_cmp(one, other) != 0) {
+        return MOX_FAIL(MOX_E_SPLIT, "belongs to another model: %s is \"%s\", in the first part \"%s\"", key,
+                        mox_escape(other, y, sizeof y), mox_escape(one, x, sizeof x));
+    }
+    return MOX_OK;
+}
+
+static mox_err check_part(const mox_gguf *g, const mox_gguf *first, uint32_t i, const split_keys *whole)
 {
     split_keys k;
     MOX_TRY(read_split_keys(g, &k));
@@ -206,7 +222,8 @@ static mox_err check_part(const mox_gguf *g, uint32_t i, const split_keys *whole
             "says to be part %u of %u of a model of %u tensors; part %u of %u, %u tensors, is expected",
             k.no + 1, k.count, k.n_tensors, i + 1, whole->count, whole->n_tensors);
     }
-    return MOX_OK;
+    MOX_TRY(same_key(g, first, "general.architecture"));
+    return same_key(g, first, "general.name");
 }
 
 /* Moves the tables of n parts into one. The keys are those of part 0. parts[] stay with the caller. */
@@ -282,7 +299,7 @@ static mox_err open_split(mox_gguf **out, mox_gguf *first, const char *path, con
                                   whole->count, e.msg);
             }
         }
-        if (err == MOX_OK && (err = check_part(parts[i], i, whole)) != MOX_OK) {
+        if (err == MOX_OK && (err = check_part(parts[i], parts[0], i, whole)) != MOX_OK) {
             err = in_file(name, err);
         }
         if (err != MOX_OK) {
