@@ -101,6 +101,9 @@ static void attention_items(void *arg, uint32_t begin, uint32_t end, uint32_t wo
 mox_err mox_attention_cpu(mox_pool *pool, const mox_vec *vec, const mox_attention_args *a)
 {
     const uint32_t n_kv = a->kv.n_kv_heads;
+    if (mox_attention_is_special(a)) {
+        return mox_attention_special_cpu(pool, vec, a);
+    }
     if (n_kv == 0 || a->n_heads % n_kv != 0) {
         return MOX_FAIL(MOX_E_ARG, "%u heads do not share %u key/value heads evenly", a->n_heads, n_kv);
     }

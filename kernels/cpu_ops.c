@@ -30,7 +30,11 @@ static const cpu_ops *of(const mox_ops *o)
     X(experts, mox_experts_cpu(of(o)->pool, of(o)->isa, a))                                                  \
     X(swiglu, mox_swiglu_cpu(of(o)->pool, of(o)->vec, a))                                                    \
     X(merge, mox_merge_cpu(of(o)->pool, of(o)->vec, a))                                                      \
-    X(add, mox_add_cpu(of(o)->pool, a))
+    X(add, mox_add_cpu(of(o)->pool, a))                                                                      \
+    X(layer_norm, mox_layer_norm_cpu(of(o)->pool, of(o)->vec, a))                                            \
+    X(map, mox_map_cpu(of(o)->pool, a))                                                                      \
+    X(gate, mox_gate_cpu(of(o)->pool, of(o)->vec, a))                                                        \
+    X(head_mul, mox_head_mul_cpu(of(o)->pool, of(o)->isa, a))
 
 #define X(op, call)                                                                                          \
     static mox_err cpu_##op(mox_ops *o, mox_stream *s, const mox_##op##_args *a)                             \

@@ -61,7 +61,7 @@ size_t mox_experts_scratch_bytes(const mox_expert_layout *l, uint32_t n_uses, ui
 static mox_err item_init(const mox_experts_args *a, mox_isa isa, const mox_expert_use *u, uint32_t first,
                          uint32_t n, mox_expert_item *it)
 {
-    *it = (mox_expert_item){.tok = a->tok + first, .out_row = a->out_row + first, .n = n};
+    *it = (mox_expert_item){.tok = a->tok + first, .out_row = a->out_row + first, .bias = u->bias, .n = n};
     mox_mat_job *jobs[MOX_SLABS] = {&it->gate, &it->up, &it->down};
     for (int s = 0; s < MOX_SLABS; s++) {
         mox_act_kind kind = kind_of(u->mats[s].type, a->act_f32);

@@ -34,6 +34,7 @@ typedef struct mox_expert_wide {
 typedef struct mox_expert_item {
     mox_mat_job gate, up, down; /* few rows: x is set for gate and up */
     const uint32_t *tok, *out_row;
+    const float *const *bias; /* [MOX_SLABS], NULL where a matrix has none */
     uint32_t n;
     /* few rows: partial vectors, [n][n_parts]; first one for each span that is a unit of its own, then one for
      * each slice of the others */
@@ -54,6 +55,28 @@ typedef struct mox_expert_job {
     size_t worker_bytes;
     atomic_bool not_finite;
 } mox_expert_job;
+
+static inline void mox_expert_add(float *y, const float *x, uint32_t n)
+{
+    for (uint32_t c = 0; c < n; c++) {
+        y[c] += x[c];
+    }
+}
+
+/* h of n neurons of one row from `first` on: biases (gate and up then hold the sums), and what stands before down. Rows
+ * that fill up the last group have no bias. */
+static inline void mox_expert_glu(const mox_expert_job *job, const mox_expert_item *it, uint32_t first,
+                                  uint32_t n, float *gate, float *up, float *h)
+{
+    const uint32_t left = job->d_ff - first, real = left < n ? left : n;
+    if (it->bias[MOX_SLAB_GATE] != NULL) {
+        mox_expert_add(gate, it->bias[MOX_SLAB_GATE] + first, real);
+    }
+    if (it->bias[MOX_SLAB_UP] != NULL) {
+        mox_expert_add(up, it->bias[MOX_SLAB_UP] + first, real);
+    }
+    mox_glu_row(job->a->glu, job->vec, gate, up, h, n);
+}
 
 /* One block of h, rounded. */
 typedef union mox_h_block {

@@ -45,7 +45,7 @@ static bool slice_h(const mox_expert_job *job, const mox_expert_item *it, uint32
     slice_rows(&it->gate, slice, h);
     slice_rows(&it->up, slice, up);
     for (uint32_t i = 0; i < it->n; i++) {
-        job->vec->swiglu(h[i], up[i], h[i], cols);
+        mox_expert_glu(job, it, slice * MOX_SLICE, cols, h[i], up[i], h[i]);
         finite = mox_expert_round(job->vec, it->down.kind, h[i], cols, &rounded[i], &x[i]) && finite;
     }
     return finite;

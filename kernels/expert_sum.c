@@ -8,13 +8,6 @@
 
 enum { SUM_COLS = 256 };
 
-static void add_to(float *y, const float *x, uint32_t n)
-{
-    for (uint32_t c = 0; c < n; c++) {
-        y[c] += x[c];
-    }
-}
-
 /* Columns [col, col + n) of one row of an item. */
 static void sum_row(const mox_expert_job *job, const mox_expert_item *it, uint32_t i, uint32_t col,
                     uint32_t n)
@@ -24,17 +17,20 @@ static void sum_row(const mox_expert_job *job, const mox_expert_item *it, uint32
     memset(y, 0, n * sizeof *y);
     for (uint32_t span = 0; span < job->n_spans; span++) {
         if (span < it->whole_spans) {
-            add_to(y, part, n);
+            mox_expert_add(y, part, n);
             part += job->part_floats;
             continue;
         }
         uint32_t left = job->n_slices - span * MOX_SPAN_BLOCKS;
         float sum[SUM_COLS] = {0};
         for (uint32_t b = 0; b < left && b < MOX_SPAN_BLOCKS; b++) {
-            add_to(sum, part, n);
+            mox_expert_add(sum, part, n);
             part += job->part_floats;
         }
-        add_to(y, sum, n);
+        mox_expert_add(y, sum, n);
+    }
+    if (it->bias[MOX_SLAB_DOWN] != NULL) {
+        mox_expert_add(y, it->bias[MOX_SLAB_DOWN] + col, n);
     }
 }
 

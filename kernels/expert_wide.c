@@ -77,8 +77,9 @@ static uint32_t run_of(const mox_panel *p, uint32_t t)
 }
 
 /* A slice's neurons for all rows: h[row][neuron]. */
-static void slice_h(const mox_expert_job *j, const mox_expert_wide *w, uint32_t slice, float (*h)[MOX_SLICE])
+static void slice_h(const mox_expert_job *j, const mox_expert_item *it, uint32_t slice, float (*h)[MOX_SLICE])
 {
+    const mox_expert_wide *w = &it->wide;
     uint32_t begin = slice * SLICE_GROUPS, left = mox_mat_groups(w->mul[MOX_SLAB_GATE].w) - begin;
     uint32_t tiles = mox_panel_tiles(&w->x[MOX_SLAB_GATE]), n;
     for (uint32_t g = 0; g < left && g < SLICE_GROUPS; g++) {
@@ -89,7 +90,7 @@ static void slice_h(const mox_expert_job *j, const mox_expert_wide *w, uint32_t 
             mox_panel_group_mul(&w->mul[MOX_SLAB_UP], begin + g, &w->x[MOX_SLAB_UP], t, n, up);
             uint32_t row0 = mox_panel_tile_at(&w->x[MOX_SLAB_GATE], t).row0;
             for (uint32_t i = 0; i < rows_of(&w->x[MOX_SLAB_GATE], t, n); i++) {
-                j->vec->swiglu(gate[i], up[i], h[row0 + i] + (size_t)g * R, R);
+                mox_expert_glu(j, it, (begin + g) * R, R, gate[i], up[i], h[row0 + i] + (size_t)g * R);
             }
         }
     }
@@ -116,7 +117,7 @@ static void slice_range(void *arg, uint32_t begin, uint32_t end, uint32_t worker
     float(*h)[MOX_SLICE] = (float(*)[MOX_SLICE])(void *)(j->worker_mem + worker * j->worker_bytes);
     for (uint32_t u = begin; u < end; u++) {
         const mox_expert_item *it = &j->item[u / j->n_slices];
-        slice_h(j, &it->wide, u % j->n_slices, h);
+        slice_h(j, it, u % j->n_slices, h);
         if (!put_h(j, it, u % j->n_slices, h)) {
             atomic_store_explicit(&j->not_finite, true, memory_order_relaxed);
         }
@@ -138,6 +139,9 @@ static void down_range(void *arg, uint32_t begin, uint32_t end, uint32_t worker)
             mox_panel_group_mul(&it->wide.mul[MOX_SLAB_DOWN], g, x, t, n, y);
             const uint32_t *row = it->out_row + mox_panel_tile_at(x, t).row0;
             for (uint32_t i = 0; i < rows_of(x, t, n); i++) {
+                if (it->bias[MOX_SLAB_DOWN] != NULL) {
+                    mox_expert_add(y[i], it->bias[MOX_SLAB_DOWN] + (size_t)g * R, left < R ? left : R);
+                }
                 memcpy(j->a->e + (size_t)row[i] * j->d_model + (size_t)g * R, y[i],
                        (left < R ? left : R) * sizeof(float));
             }

@@ -10,7 +10,8 @@
 typedef struct append_job {
     const mox_vec *vec;
     const mox_kv_append_args *a;
-    size_t row_bytes;
+    size_t k_row, v_row; /* bytes */
+    uint32_t v_dim;
     _Atomic uint32_t bad_row; /* the first row with a value that cannot be stored; n: none */
 } append_job;
 
@@ -44,10 +45,11 @@ static void append_rows(void *arg, uint32_t begin, uint32_t end, uint32_t worker
         bool good = true;
         for (uint32_t h = 0; h < kv->n_kv_heads; h++) {
             const size_t head = (size_t)a->place[i].seq * kv->n_kv_heads + h;
-            const size_t at = (head * kv->n_ctx + a->place[i].pos) * job->row_bytes;
-            const size_t from = ((size_t)i * kv->n_kv_heads + h) * kv->head_dim;
-            good &= job->vec->kv_store[kv->type](a->k + from, kv->head_dim, kv->k + at);
-            good &= job->vec->kv_store[kv->type](a->v + from, kv->head_dim, kv->v + at);
+            const size_t at = head * kv->n_ctx + a->place[i].pos, from = (size_t)i * kv->n_kv_heads + h;
+            good &= job->vec->kv_store[kv->type](a->k + from * kv->head_dim, kv->head_dim,
+                                                 kv->k + at * job->k_row);
+            good &=
+                job->vec->kv_store[kv->type](a->v + from * job->v_dim, job->v_dim, kv->v + at * job->v_row);
         }
         if (!good) {
             uint32_t seen = atomic_load(&job->bad_row);
@@ -59,8 +61,9 @@ static void append_rows(void *arg, uint32_t begin, uint32_t end, uint32_t worker
 
 mox_err mox_kv_append_cpu(mox_pool *pool, const mox_vec *vec, const mox_kv_append_args *a)
 {
-    append_job job = {.vec = vec, .a = a, .bad_row = a->n};
-    job.row_bytes = mox_kv_row_bytes(a->kv.type, a->kv.head_dim);
+    append_job job = {.vec = vec, .a = a, .v_dim = mox_kv_v_dim(&a->kv), .bad_row = a->n};
+    job.k_row = mox_kv_row_bytes(a->kv.type, a->kv.head_dim);
+    job.v_row = mox_kv_row_bytes(a->kv.type, job.v_dim);
     if (a->n == 1) {
         append_rows(&job, 0, 1, 0);
     } else {

@@ -16,6 +16,9 @@ MOX_NODISCARD mox_err mox_mat_mul_cpu(mox_pool *pool, mox_isa isa, const mox_mat
  * MOX_E_NUMERIC: h is not finite. */
 MOX_NODISCARD mox_err mox_experts_cpu(mox_pool *pool, mox_isa isa, const mox_experts_args *a);
 
+/* mox_head_mul_cpu: head by head, each with a matrix of its own; sums as in mox_mat_mul_cpu. */
+MOX_NODISCARD mox_err mox_head_mul_cpu(mox_pool *pool, mox_isa isa, const mox_head_mul_args *a);
+
 /* mox_embed_cpu: rows of W as floats. Ids are below W's rows (the caller has checked the tokens). */
 MOX_NODISCARD mox_err mox_embed_cpu(mox_pool *pool, mox_isa isa, const mox_embed_args *a);
 

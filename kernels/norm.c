@@ -18,8 +18,11 @@ static void norm_rows(void *arg, uint32_t begin, uint32_t end, uint32_t worker)
         float *y = a->y + (size_t)row * a->d;
         const float mean = job->vec->dot(x, x, a->d) / (float)a->d;
         const float r = 1.0f / sqrtf(mean + a->eps);
-        for (uint32_t i = 0; i < a->d; i++) {
+        for (uint32_t i = 0; a->w != NULL && i < a->d; i++) {
             y[i] = x[i] * r * a->w[i];
+        }
+        for (uint32_t i = 0; a->w == NULL && i < a->d; i++) {
+            y[i] = x[i] * r;
         }
     }
 }

@@ -39,7 +39,13 @@ typedef struct mox_kv_view {
     mox_kv_type type;
     uint8_t *k, *v;
     uint32_t n_seq, n_ctx, n_kv_heads, head_dim;
+    uint32_t v_dim; /* length of a V vector; 0: head_dim */
 } mox_kv_view;
+
+static inline uint32_t mox_kv_v_dim(const mox_kv_view *kv)
+{
+    return kv->v_dim != 0 ? kv->v_dim : kv->head_dim;
+}
 
 /* A row's place: which sequence, which position (0-based). */
 typedef struct mox_place {
@@ -55,11 +61,19 @@ typedef struct mox_embed_args { /* y[i] = row ids[i] of W, dequantised */
 
 typedef struct mox_rms_norm_args { /* y = x * (1/sqrt(mean(x^2) + eps)) * w */
     const float *x;
-    const float *w;
-    float *y;
+    const float *w; /* NULL: without weights */
+    float *y;       /* may be x */
     uint32_t n, d;
     float eps;
 } mox_rms_norm_args;
+
+typedef struct mox_layer_norm_args { /* y = ((x - mean) * (1/sqrt(mean((x - mean)^2) + eps))) * w + bias */
+    const float *x;
+    const float *w, *bias; /* [d]; bias may be NULL */
+    float *y;              /* not x */
+    uint32_t n, d;
+    float eps;
+} mox_layer_norm_args;
 
 typedef struct mox_quantize_args { /* f32 rows to activations; F32 kind copies */
     const float *x;
@@ -101,22 +115,60 @@ typedef struct mox_attention_args { /* causal: row i sees positions 0..place[i].
     uint32_t n, n_heads;
     float scale;
     void *scratch; /* mox_attention_scratch_bytes */
+    /* What some models have besides (attention_special.c); all zero: none of it. */
+    uint32_t window;    /* only the last so many positions, the row's own among them */
+    uint32_t chunk;     /* only positions of the row's own block of so many */
+    float softcap;      /* scores become softcap * tanh(score / softcap) */
+    const float *sinks; /* [n_heads]: a score without a value, at the start of the chain */
+    /* [n][n_heads][v_dim]: compressed attention. The score is q . k + q_latent . v, times scale: what is stored as V
+     * serves as the rest of the key; out is then [n][n_heads][v_dim]. */
+    const float *q_latent;
 } mox_attention_args;
+
+/* How scores become experts and weights. All zero is Mixtral's rule. */
+typedef enum mox_gating {
+    MOX_GATING_SOFTMAX,      /* probabilities: softmax over all experts */
+    MOX_GATING_SIGMOID,      /* the sigmoid of each score */
+    MOX_GATING_SOFTMAX_TOP,  /* chosen by score; softmax over the chosen */
+    MOX_GATING_SIGMOID_TOP,  /* chosen by score; the sigmoid of each chosen score, for the expert's input */
+    MOX_GATING_SPARSE_MIXER, /* one by one: softmax over the scores near the largest of those left */
+} mox_gating;
+
+typedef struct mox_router_rule {
+    mox_gating gating;
+    bool not_normalised; /* the chosen weights keep their sum */
+    float scale;         /* of the weights, after that; 0: none */
+    /* Experts come from the n_groups_used best of n_groups equal groups; 0 or 1: no groups. A group's score is its
+     * best expert's with softmax, the sum of its two best with the others. */
+    uint32_t n_groups, n_groups_used;
+} mox_router_rule;
 
 typedef struct mox_router_args { /* softmax over all experts, top k by (probability, lower id), renormalised
                                   */
     const float *x;              /* [n][d] */
     const float *w;              /* [n_experts][d], row-major f32 */
     uint32_t n, d, n_experts, k;
-    uint32_t *ids;  /* [n][k] in rank order */
-    float *weights; /* [n][k] */
+    uint32_t *ids;               /* [n][k] in rank order */
+    float *weights;              /* [n][k] */
+    const mox_router_rule *rule; /* NULL: as above */
+    const float *bias;           /* [n_experts] added to the scores, or NULL; with a rule */
+    const float *select_bias;    /* [n_experts] added for the choice alone, or NULL; with a rule */
 } mox_router_args;
 
 typedef struct mox_merge_args mox_merge_args;
 
-typedef struct mox_expert_use { /* one expert of a call */
-    mox_mat mats[MOX_SLABS];    /* views of its slot */
-    uint32_t first, n;          /* its rows: tok[first .. first + n) */
+/* What stands between gate and up, and down. */
+typedef enum mox_glu {
+    MOX_GLU_SILU,    /* silu(gate) * up */
+    MOX_GLU_GELU,    /* gelu(gate) * up, by tanh */
+    MOX_GLU_CLAMPED, /* g * sigmoid(1.702 g) * (u + 1), g = min(gate, 7), u = up held to -7 .. 7 */
+    MOX_GLU_KINDS
+} mox_glu;
+
+typedef struct mox_expert_use {   /* one expert of a call */
+    mox_mat mats[MOX_SLABS];      /* views of its slot */
+    const float *bias[MOX_SLABS]; /* [rows of the matrix], or NULL */
+    uint32_t first, n;            /* its rows: tok[first .. first + n) */
 } mox_expert_use;
 
 typedef struct mox_experts_args { /* e[out_row[j]] = down(silu(gate x[tok[j]]) * (up x[tok[j]])) */
@@ -128,7 +180,8 @@ typedef struct mox_experts_args { /* e[out_row[j]] = down(silu(gate x[tok[j]]) *
     float *e;                    /* [..][d_model] */
     const mox_merge_args *merge; /* a layer's last experts: merge then; NULL: others will come */
     bool act_f32;                /* audit: float activations whatever the type */
-    void *scratch;               /* mox_experts_scratch_bytes or more */
+    mox_glu glu;
+    void *scratch; /* mox_experts_scratch_bytes or more */
     size_t scratch_bytes;
 } mox_experts_args;
 
@@ -152,6 +205,38 @@ typedef struct mox_add_args { /* y = a + b */
     size_t n;
 } mox_add_args;
 
+/* One function of every element of x [n][d], in place. */
+typedef enum mox_map_kind {
+    MOX_MAP_SCALE,   /* x * a */
+    MOX_MAP_CLAMP,   /* x held to -a .. a */
+    MOX_MAP_SOFTCAP, /* a * tanh(x / a) */
+    MOX_MAP_ROWS,    /* x * by[row] */
+    MOX_MAP_GATE,    /* x * sigmoid(by[row][column]) */
+} mox_map_kind;
+
+typedef struct mox_map_args {
+    mox_map_kind kind;
+    float *x;
+    float a;
+    const float *by;
+    uint32_t n, d;
+} mox_map_args;
+
+typedef struct mox_gate_args { /* y[i] = sigmoid(w . x[i]): how much of a shared expert a row takes */
+    const float *x;            /* [n][d] */
+    const float *w;            /* [d] */
+    float *y;
+    size_t y_stride; /* floats between rows */
+    uint32_t n, d;
+} mox_gate_args;
+
+typedef struct mox_head_mul_args { /* y[i][h][r] = W[h][r] . x[i][h], a small matrix for each head */
+    const mox_mat *w;              /* [n_heads], of one shape */
+    mox_acts x;                    /* n * n_heads rows */
+    float *y;                      /* [n][n_heads][rows] */
+    uint32_t n, n_heads;
+} mox_head_mul_args;
+
 typedef struct mox_ops mox_ops;
 struct mox_ops {
     const char *name; /* "cpu scalar", "cpu avx2", "cpu avxvnni", "cpu avx512" */
@@ -167,6 +252,11 @@ struct mox_ops {
     mox_err (*swiglu)(mox_ops *o, mox_stream *s, const mox_swiglu_args *a);
     mox_err (*merge)(mox_ops *o, mox_stream *s, const mox_merge_args *a);
     mox_err (*add)(mox_ops *o, mox_stream *s, const mox_add_args *a);
+    /* what some models have besides */
+    mox_err (*layer_norm)(mox_ops *o, mox_stream *s, const mox_layer_norm_args *a);
+    mox_err (*map)(mox_ops *o, mox_stream *s, const mox_map_args *a);
+    mox_err (*gate)(mox_ops *o, mox_stream *s, const mox_gate_args *a);
+    mox_err (*head_mul)(mox_ops *o, mox_stream *s, const mox_head_mul_args *a);
     void (*destroy)(mox_ops *o);
 };
 

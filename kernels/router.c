@@ -1,6 +1,8 @@
 /* Router: scores by the reduction of vec.h, softmax over all experts, the k best by (probability, lower id),
  * their probabilities divided by their sum, which is taken in rank order.
  *
+ * That is Mixtral's rule; a call with another one has its scores turned into a choice by router_rule.c.
+ *
  * Comparing floats makes -0 equal to +0; a score that is not finite is an error, never an order. Decode has
  * one row: then the experts are dealt to the workers, otherwise the rows. */
 #include "kernels/vec.h"
@@ -34,6 +36,9 @@ static bool choose(const router_job *job, float *s, uint32_t row)
     const mox_router_args *a = job->a;
     uint32_t *ids = a->ids + (size_t)row * a->k;
     float *weights = a->weights + (size_t)row * a->k;
+    if (a->rule != NULL) {
+        return mox_router_choose(job->vec, a, s, ids, weights);
+    }
     float m = s[0];
     for (uint32_t e = 0; e < a->n_experts; e++) {
         if ((mox_f32_bits(s[e]) & 0x7fffffffu) >= 0x7f800000u) {

@@ -67,5 +67,20 @@ MOX_NODISCARD mox_err mox_router_cpu(mox_pool *pool, const mox_vec *vec, const m
 MOX_NODISCARD mox_err mox_swiglu_cpu(mox_pool *pool, const mox_vec *vec, const mox_swiglu_args *a);
 MOX_NODISCARD mox_err mox_merge_cpu(mox_pool *pool, const mox_vec *vec, const mox_merge_args *a);
 MOX_NODISCARD mox_err mox_add_cpu(mox_pool *pool, const mox_add_args *a);
+MOX_NODISCARD mox_err mox_layer_norm_cpu(mox_pool *pool, const mox_vec *vec, const mox_layer_norm_args *a);
+MOX_NODISCARD mox_err mox_map_cpu(mox_pool *pool, const mox_map_args *a);
+MOX_NODISCARD mox_err mox_gate_cpu(mox_pool *pool, const mox_vec *vec, const mox_gate_args *a);
+
+/* attention_special.c: attention with any of what its arguments have besides; where none is wanted the results are
+ * those of mox_attention_cpu. */
+bool mox_attention_is_special(const mox_attention_args *a);
+MOX_NODISCARD mox_err mox_attention_special_cpu(mox_pool *pool, const mox_vec *vec,
+                                                const mox_attention_args *a);
+
+/* router_rule.c: scores of a row to ids and weights by the call's rule; false if a score is not finite. Destroys s. */
+bool mox_router_choose(const mox_vec *vec, const mox_router_args *a, float *s, uint32_t *ids, float *weights);
+
+/* glu.c: h = glu(gate, up), elementwise; may be in place on gate. Compiled for the machine, one source and one result. */
+void mox_glu_row(mox_glu glu, const mox_vec *vec, const float *gate, const float *up, float *h, size_t n);
 
 #endif

@@ -208,7 +208,7 @@ static mox_err route(mox_ops *o, const float *scores, uint32_t n_experts, uint32
                      float *weights)
 {
     const float one = 1.0f; /* d = 1: the scores are the weights of the router */
-    mox_router_args a = {&one, scores, 1, 1, n_experts, k, ids, weights};
+    mox_router_args a = {&one, scores, 1, 1, n_experts, k, ids, weights, NULL, NULL, NULL};
     return o->router(o, NULL, &a);
 }
 
@@ -252,12 +252,12 @@ Test(router, random_rows_match_double)
     float *weights = take(2 * n * k * 4), *one_w = take(k * 4);
     for (int i = 0; i < b.n; i++) {
         const size_t at = i == 0 ? 0 : n * k;
-        mox_router_args a = {x, w, n, d, ne, k, ids + at, weights + at};
+        mox_router_args a = {x, w, n, d, ne, k, ids + at, weights + at, NULL, NULL, NULL};
         cr_assert_eq(b.ops[i]->router(b.ops[i], NULL, &a), MOX_OK);
         cr_assert(i == 0 ||
                   (memcmp(ids, ids + at, n * k * 4) == 0 && memcmp(weights, weights + at, n * k * 4) == 0));
         for (uint32_t row = 0; row < n; row++) { /* alone: the experts are dealt to the workers */
-            mox_router_args s = {x + row * d, w, 1, d, ne, k, one_id, one_w};
+            mox_router_args s = {x + row * d, w, 1, d, ne, k, one_id, one_w, NULL, NULL, NULL};
             cr_assert_eq(b.ops[i]->router(b.ops[i], NULL, &s), MOX_OK);
             cr_assert(memcmp(one_id, ids + row * k, k * 4) == 0 &&
                       memcmp(one_w, weights + row * k, k * 4) == 0);
@@ -304,7 +304,7 @@ static scene make_scene(rng *r, mox_kv_type type, uint32_t len, uint32_t heads, 
 {
     scene s = {.n = 2 * len, .n_heads = heads};
     const size_t bytes = mox_kv_row_bytes(type, hd) * 2 * kv_heads * (len + 3);
-    s.kv = (mox_kv_view){type, take(bytes), take(bytes), 2, len + 3, kv_heads, hd};
+    s.kv = (mox_kv_view){type, take(bytes), take(bytes), 2, len + 3, kv_heads, hd, 0};
     s.q = random_floats(r, (size_t)s.n * heads * hd, FLAT);
     s.k = random_floats(r, (size_t)s.n * kv_heads * hd, FLAT);
     s.v = random_floats(r, (size_t)s.n * kv_heads * hd, FLAT);
