@@ -88,9 +88,11 @@ static mox_err resolve_dims(mox_ctx *ctx)
     d->kv = c->kv;
     d->act_f32 = c->act_f32;
     d->look_ahead = c->look_ahead;
-    if ((unsigned)c->kv >= MOX_KV_TYPES || mox_kv_row_bytes(c->kv, h->head_dim) == 0) {
-        return MOX_FAIL(MOX_E_ARG, "open: a KV cache of type %s cannot hold heads of length %u",
-                        (unsigned)c->kv < MOX_KV_TYPES ? mox_kv_type_name(c->kv) : "?", h->head_dim);
+    if ((unsigned)c->kv >= MOX_KV_TYPES || mox_kv_row_bytes(c->kv, h->kv.k_dim) == 0 ||
+        mox_kv_row_bytes(c->kv, h->kv.v_dim) == 0) {
+        return MOX_FAIL(MOX_E_ARG, "open: a KV cache of type %s cannot hold heads of length %u and %u",
+                        (unsigned)c->kv < MOX_KV_TYPES ? mox_kv_type_name(c->kv) : "?", h->kv.k_dim,
+                        h->kv.v_dim);
     }
     if (d->n_ctx > h->n_ctx_train) {
         mox_log_line(&c->log, MOX_LOG_WARN, "open: context %u, the model was trained with %u", d->n_ctx,
@@ -109,7 +111,11 @@ static mox_err read_header(mox_ctx *ctx)
     MOX_TRY(mox_gguf_open(&g, ctx->cfg.model));
     mox_err err = mox_model_create(&ctx->model, g, &ctx->cfg.log);
     if (err == MOX_OK && mox_gguf_has(g, "tokenizer.ggml.model")) {
-        err = mox_tokenizer_create(&ctx->tokenizer, g);
+        if (mox_tokenizer_is_known(g)) {
+            err = mox_tokenizer_create(&ctx->tokenizer, g);
+        } else { /* the model can still be run on ids */
+            mox_log_line(&ctx->cfg.log, MOX_LOG_WARN, "%s: ids only, no text", mox_err_last()->msg);
+        }
     }
     mox_gguf_close(&g);
     return err;

@@ -35,11 +35,34 @@ static void take_acts(mox_act_set *s, unsigned kinds, uint32_t rows, uint32_t co
     }
 }
 
-/* Which kinds the readers of each input want. */
+/* Which kinds the readers of each input want, and the widest FFN that is no expert. */
 typedef struct kind_masks {
-    unsigned h, attention_out, ffn_h;
-    bool has_ffn;
+    unsigned h, attention_out, ffn_h, experts;
+    unsigned q_a, head, gathered; /* of compressed attention */
+    uint32_t ffn_width;
+    bool shared;
 } kind_masks;
+
+static void attention_kinds(const mox_graph *g, const mox_attention_op *a, kind_masks *k)
+{
+    k->attention_out |= kind_bit(g, a->o);
+    if (!a->compressed) {
+        k->h |= kind_bit(g, a->q) | kind_bit(g, a->k) | kind_bit(g, a->v);
+        return;
+    }
+    k->h |= kind_bit(g, a->mla.kv_a) | kind_bit(g, a->mla.q_a ? a->mla.q_a : a->mla.q_b);
+    k->q_a |= a->mla.q_a ? kind_bit(g, a->mla.q_b) : 0;
+    k->head |= kind_bit(g, a->mla.k_b);
+    k->gathered |= kind_bit(g, a->mla.v_b);
+}
+
+static void ffn_kinds(const mox_graph *g, const mox_weight *gate, const mox_weight *up,
+                      const mox_weight *down, kind_masks *k)
+{
+    k->h |= kind_bit(g, gate) | kind_bit(g, up);
+    k->ffn_h |= kind_bit(g, down);
+    k->ffn_width = gate->rows > k->ffn_width ? gate->rows : k->ffn_width;
+}
 
 static kind_masks find_kinds(const mox_graph *g)
 {
@@ -48,33 +71,67 @@ static kind_masks find_kinds(const mox_graph *g)
     for (uint32_t i = 0; i < m->n_ops; i++) {
         const mox_layer_op *op = &m->ops[i];
         if (op->kind == MOX_LAYER_ATTENTION) {
-            const mox_attention_op *a = &op->attention;
-            k.h |= kind_bit(g, a->q) | kind_bit(g, a->k) | kind_bit(g, a->v);
-            k.attention_out |= kind_bit(g, a->o);
+            attention_kinds(g, &op->attention, &k);
         } else if (op->kind == MOX_LAYER_FFN) {
-            k.h |= kind_bit(g, op->ffn.gate) | kind_bit(g, op->ffn.up);
-            k.ffn_h |= kind_bit(g, op->ffn.down);
-            k.has_ffn = true;
+            ffn_kinds(g, op->ffn.gate, op->ffn.up, op->ffn.down, &k);
         } else {
             const mox_expert_layout *l = &m->layouts[op->moe.moe_layer];
-            k.h |= 1u << mox_graph_kind(g, l->type[MOX_SLAB_GATE]);
-            k.h |= 1u << mox_graph_kind(g, l->type[MOX_SLAB_UP]);
+            const mox_weight *const *s = op->moe.shared;
+            k.experts |= 1u << mox_graph_kind(g, l->type[MOX_SLAB_GATE]);
+            k.experts |= 1u << mox_graph_kind(g, l->type[MOX_SLAB_UP]);
+            if (s[MOX_SLAB_GATE]) {
+                ffn_kinds(g, s[MOX_SLAB_GATE], s[MOX_SLAB_UP], s[MOX_SLAB_DOWN], &k);
+                k.shared = true;
+            }
         }
     }
+    k.h |= k.experts;
     return k;
 }
 
-static void take_attention(mox_graph *g, unsigned kinds, mox_arena *a)
+static uint32_t larger(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Compressed attention has the queries, kv_a's rows and what attention gathers in one buffer, one after the other. */
+static void take_compressed(mox_graph *g, const kind_masks *k, mox_arena *a)
+{
+    const mox_hparams *h = &g->m->h;
+    mox_attention_buffers *b = &g->attention;
+    uint32_t n = g->dims.n_batch, heads = h->n_heads, latent = heads * h->kv_lora;
+    uint32_t nope = h->head_dim - h->n_rot;
+    b->q = take_f32(a, n, heads * h->n_rot);
+    b->k = take_f32(a, n, h->n_rot);
+    b->v = take_f32(a, n, h->kv_lora);
+    b->normed = take_f32(a, n, heads * nope);
+    b->latent = take_f32(a, n, larger(latent, h->q_lora));
+    b->gathered = take_f32(a, n, larger(larger(latent, heads * h->head_dim), h->kv_lora + h->n_rot));
+    b->out = take_f32(a, n, heads * h->v_dim);
+    take_acts(&b->q_a_acts, k->q_a, n, h->q_lora, a);
+    take_acts(&b->head_acts, k->head, n * heads, nope, a);
+    take_acts(&b->gathered_acts, k->gathered, n * heads, h->kv_lora, a);
+    take_acts(&b->out_acts, k->attention_out, n, heads * h->v_dim, a);
+}
+
+static void take_attention(mox_graph *g, const kind_masks *kinds, mox_arena *a)
 {
     const mox_hparams *h = &g->m->h;
     uint32_t n = g->dims.n_batch, width = h->n_heads * h->head_dim, kv = h->n_kv_heads * h->head_dim;
+    if (h->kv_lora) {
+        take_compressed(g, kinds, a);
+        return;
+    }
     g->attention.q = take_f32(a, n, width);
     g->attention.k = take_f32(a, n, kv);
     g->attention.v = take_f32(a, n, kv);
     g->attention.out = take_f32(a, n, width);
-    take_acts(&g->attention.out_acts, kinds, n, width, a);
+    take_acts(&g->attention.out_acts, kinds->attention_out, n, width, a);
     g->attention.scratch =
         mox_arena_take(a, mox_attention_scratch_bytes(g->dims.n_ctx, h->head_dim, g->dims.n_threads), ALIGN);
+    if (h->temperature_floor) {
+        g->attention.temperature = take_f32(a, n, 1);
+    }
 }
 
 /* Packed rows of the largest product there is. */
@@ -84,8 +141,10 @@ static void take_mul_scratch(mox_graph *g, const kind_masks *kinds, uint32_t n, 
     const struct {
         unsigned kinds;
         uint32_t cols;
-    } inputs[] = {
-        {kinds->h, h->d_model}, {kinds->attention_out, h->n_heads * h->head_dim}, {kinds->ffn_h, h->d_ff}};
+    } inputs[] = {{kinds->h, h->d_model},
+                  {kinds->attention_out, h->n_heads * h->v_dim},
+                  {kinds->ffn_h, kinds->ffn_width},
+                  {kinds->q_a, h->q_lora}};
     size_t most = 0;
     for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
         for (int k = 0; k < MOX_ACT_KINDS; k++) {
@@ -96,13 +155,27 @@ static void take_mul_scratch(mox_graph *g, const kind_masks *kinds, uint32_t n, 
     g->mul_scratch = mox_arena_take(a, most, ALIGN);
 }
 
-static void take_ffn(mox_graph *g, unsigned kinds, mox_arena *a)
+static void take_ffn(mox_graph *g, const kind_masks *kinds, mox_arena *a)
+{
+    uint32_t n = g->dims.n_batch < MOX_CHUNK_ROWS ? g->dims.n_batch : MOX_CHUNK_ROWS;
+    g->ffn.gate = take_f32(a, n, kinds->ffn_width);
+    g->ffn.up = take_f32(a, n, kinds->ffn_width);
+    take_acts(&g->ffn.h_acts, kinds->ffn_h, n, kinds->ffn_width, a);
+}
+
+/* Ranks, weights and inputs that Mixtral does not have. */
+static void take_moe_extras(mox_graph *g, unsigned kinds, mox_arena *a)
 {
     const mox_hparams *h = &g->m->h;
-    uint32_t n = g->dims.n_batch < MOX_CHUNK_ROWS ? g->dims.n_batch : MOX_CHUNK_ROWS;
-    g->ffn.gate = take_f32(a, n, h->d_ff);
-    g->ffn.up = take_f32(a, n, h->d_ff);
-    take_acts(&g->ffn.h_acts, kinds, n, h->d_ff, a);
+    uint32_t n = g->dims.n_batch;
+    bool weighed = h->router.gating == MOX_GATING_SIGMOID_TOP;
+    if (weighed || h->d_ff_shared || h->residual_scale != 1.0f) {
+        g->moe.merge_weights = take_f32(a, n, mox_graph_ranks(h));
+    }
+    if (weighed) {
+        g->moe.in = take_f32(a, (size_t)n * h->top_k, h->d_model);
+        take_acts(&g->moe.in_acts, kinds, n * h->top_k, h->d_model, a);
+    }
 }
 
 static void take_moe(mox_graph *g, mox_arena *a)
@@ -124,7 +197,7 @@ static void take_moe(mox_graph *g, mox_arena *a)
     b->needs = mox_arena_take(a, h->n_experts * sizeof *b->needs, ALIGN);
     b->leases = mox_arena_take(a, h->n_experts * sizeof *b->leases, ALIGN);
     b->uses = mox_arena_take(a, h->n_experts * sizeof *b->uses, ALIGN);
-    b->e = take_f32(a, (size_t)n * h->top_k, h->d_model);
+    b->e = take_f32(a, (size_t)n * mox_graph_ranks(h), h->d_model);
     b->scratch = mox_arena_take(a, b->scratch_bytes, ALIGN);
     b->ahead_h = take_f32(a, MOX_AHEAD_ROWS, h->d_model);
     b->ahead_ids = take_u32(a, MOX_AHEAD_ROWS * (h->top_k + 1));
@@ -157,16 +230,17 @@ void mox_graph_take_buffers(mox_graph *g, mox_arena *a)
     mox_arena_take(a, mox_model_staging_bytes(g->m), ALIGN);
     end = a->used;
     a->used = start;
-    take_attention(g, kinds.attention_out, a);
+    take_attention(g, &kinds, a);
     end = a->used > end ? a->used : end;
     a->used = start;
-    if (kinds.has_ffn) {
-        take_ffn(g, kinds.ffn_h, a);
+    if (kinds.ffn_width) {
+        take_ffn(g, &kinds, a);
         end = a->used > end ? a->used : end;
-        a->used = start;
+        a->used = kinds.shared ? a->used : start; /* a shared expert's rows live beside the others' */
     }
     if (g->m->n_moe_layers) {
         take_moe(g, a);
+        take_moe_extras(g, kinds.experts, a);
         end = a->used > end ? a->used : end;
         a->used = start;
     }
@@ -179,17 +253,17 @@ void mox_graph_take_buffers(mox_graph *g, mox_arena *a)
 
 void mox_graph_take_kv(mox_graph *g, mox_arena *a)
 {
-    const mox_hparams *h = &g->m->h;
-    size_t bytes =
-        (size_t)g->dims.n_seq * h->n_kv_heads * g->dims.n_ctx * mox_kv_row_bytes(g->dims.kv, h->head_dim);
-    for (uint32_t l = 0; l < h->n_layers; l++) {
+    const mox_kv_shape *s = &g->m->h.kv;
+    size_t positions = (size_t)g->dims.n_seq * s->n_heads * g->dims.n_ctx;
+    for (uint32_t l = 0; l < g->m->h.n_layers; l++) {
         mox_kv_view v = {.type = g->dims.kv,
                          .n_seq = g->dims.n_seq,
                          .n_ctx = g->dims.n_ctx,
-                         .n_kv_heads = h->n_kv_heads,
-                         .head_dim = h->head_dim};
-        v.k = mox_arena_take(a, bytes, ALIGN);
-        v.v = mox_arena_take(a, bytes, ALIGN);
+                         .n_kv_heads = s->n_heads,
+                         .head_dim = s->k_dim,
+                         .v_dim = s->v_dim};
+        v.k = mox_arena_take(a, positions * mox_kv_row_bytes(g->dims.kv, s->k_dim), ALIGN);
+        v.v = mox_arena_take(a, positions * mox_kv_row_bytes(g->dims.kv, s->v_dim), ALIGN);
         if (a->base) {
             g->kv[l] = v;
         }

@@ -42,6 +42,11 @@ typedef struct mox_attention_buffers { /* valid within one attention op */
     float *q, *k, *v, *out;
     mox_act_set out_acts;
     void *scratch;
+    float *normed;      /* [n * heads][head] or the whole width: q and k while they are normed */
+    float *temperature; /* [n] */
+    /* compressed attention: */
+    float *latent, *gathered;                       /* [n][n_heads][kv_lora] */
+    mox_act_set q_a_acts, head_acts, gathered_acts; /* inputs of q_b, k_b and v_b */
 } mox_attention_buffers;
 
 typedef struct mox_ffn_buffers { /* valid within one FFN op; MOX_CHUNK_ROWS rows */
@@ -57,7 +62,10 @@ typedef struct mox_moe_buffers { /* valid within one MoE op */
     mox_need *needs;             /* [n_experts] */
     mox_lease *leases;           /* [n_experts] */
     mox_expert_use *uses;        /* [n_experts] of the leases */
-    float *e;                    /* [n][k][d] */
+    float *e;                    /* [n][ranks][d]; ranks: k, and one more for a shared expert */
+    float *merge_weights;        /* [n][ranks] where they are not the router's */
+    float *in;                   /* [n][k][d]: inputs times their weights, where the router says so */
+    mox_act_set in_acts;
     void *scratch;
     size_t scratch_bytes;
     float *ahead_h;         /* [MOX_AHEAD_ROWS][d] */
@@ -131,7 +139,23 @@ MOX_NODISCARD mox_err mox_graph_acts(mox_graph *g, mox_act_set *set, const float
 /* y [n][rows] = w x; x already in the set or quantised now */
 MOX_NODISCARD mox_err mox_graph_mat_mul(mox_graph *g, const mox_weight *w, const mox_weight *bias,
                                         mox_act_set *set, const float *x, uint32_t n, float *y);
-MOX_NODISCARD mox_err mox_graph_norm(mox_graph *g, const mox_weight *w, const float *x, uint32_t n, float *y);
+MOX_NODISCARD mox_err mox_graph_norm(mox_graph *g, mox_norm norm, const float *x, uint32_t n, float *y);
+/* x [n][d] *= a; nothing where a is 1 */
+MOX_NODISCARD mox_err mox_graph_scale(mox_graph *g, float *x, uint32_t n, uint32_t d, float a);
+/* RMS norm in rows of d with weights w (NULL: without), from x to y */
+MOX_NODISCARD mox_err mox_graph_rms_norm(mox_graph *g, const float *w, const float *x, uint32_t n, uint32_t d,
+                                         float *y);
+MOX_NODISCARD mox_err mox_graph_rope(mox_graph *g, float *x, uint32_t n_heads, uint32_t head_dim);
+/* x += post(h) * residual_scale, where there is a norm behind the op and a scale */
+MOX_NODISCARD mox_err mox_graph_residual(mox_graph *g, const mox_weight *post_norm);
+/* compressed attention (mla.c): from g->h to attention.out, the cache appended */
+MOX_NODISCARD mox_err mox_graph_mla(mox_graph *g, const mox_layer_op *op);
+/* attention's arguments as they follow from the layer */
+mox_attention_args mox_graph_attend_args(const mox_graph *g, const mox_layer_op *op);
+/* rows of a shared expert: from g->h and its activations to moe.e, behind the ranks (ffn.c) */
+MOX_NODISCARD mox_err mox_graph_shared(mox_graph *g, const mox_layer_op *op);
+/* ranks of the merge: the router's, and one more for a shared expert */
+uint32_t mox_graph_ranks(const mox_hparams *h);
 /* a numeric error gets layer and operation added; everything else passes */
 mox_err mox_graph_named(mox_err err, uint32_t layer, const char *what);
 

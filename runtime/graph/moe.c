@@ -1,5 +1,8 @@
 /* x += sum over ranks of w_r * expert_r(norm(x)): router -> needs -> store -> experts -> merge.
  *
+ * A shared expert takes part as one more rank, the last, with a weight of 1 or its own; it is never asked for, since it
+ * is dense.
+ *
  * Every expert's output goes to its own place e[row][rank], and only the merge adds them, in rank order: the
  * order in which experts arrive from RAM or the file cannot show in the result. The store decides how many
  * experts are in flight; this file takes all that are ready, computes them in one call and gives them back.
@@ -12,18 +15,41 @@
 #define USES_OF_ALL 8    /* so many uses for each expert there is: hardly one will not be needed */
 #define AHEAD_LEAST 0.6f /* a guess below is wrong too often to be worth a read */
 
-static mox_err route(mox_graph *g, const mox_layer_op *op)
+uint32_t mox_graph_ranks(const mox_hparams *h)
+{
+    return h->top_k + (h->d_ff_shared != 0);
+}
+
+/* Some routers multiply an expert's input, not its output. */
+static bool weighs_input(const mox_hparams *h)
+{
+    return h->router.gating == MOX_GATING_SIGMOID_TOP;
+}
+
+/* The router of a layer on rows x; ids and weights are the caller's. */
+static mox_router_args router_of(const mox_graph *g, const mox_moe_op *op, const float *x)
 {
     const mox_hparams *h = &g->m->h;
+    const mox_router_rule *r = &h->router;
+    bool plain = r->gating == MOX_GATING_SOFTMAX && !r->not_normalised && r->scale == 0.0f &&
+                 r->n_groups == 0 && !op->router_bias && !op->select_bias;
+    return (mox_router_args){.x = x,
+                             .w = op->router->f32,
+                             .n = g->n,
+                             .d = h->d_model,
+                             .n_experts = h->n_experts,
+                             .k = h->top_k,
+                             .ids = g->moe.ids,
+                             .weights = g->moe.weights,
+                             .rule = plain ? NULL : r,
+                             .bias = op->router_bias ? op->router_bias->f32 : NULL,
+                             .select_bias = op->select_bias ? op->select_bias->f32 : NULL};
+}
+
+static mox_err route(mox_graph *g, const mox_layer_op *op)
+{
     MOX_TRY_OP(op->layer, "ffn norm", mox_graph_norm(g, op->moe.norm, g->x, g->n, g->h));
-    mox_router_args a = {.x = g->h,
-                         .w = op->moe.router->f32,
-                         .n = g->n,
-                         .d = h->d_model,
-                         .n_experts = h->n_experts,
-                         .k = h->top_k,
-                         .ids = g->moe.ids,
-                         .weights = g->moe.weights};
+    mox_router_args a = router_of(g, &op->moe, g->h);
     return mox_graph_named(g->ops->router(g->ops, g->stream, &a), op->layer, "router");
 }
 
@@ -32,6 +58,7 @@ static uint32_t group_uses(mox_graph *g)
 {
     mox_moe_buffers *b = &g->moe;
     uint32_t k = g->m->h.top_k, n_uses = g->n * k, n_experts = g->m->h.n_experts;
+    uint32_t ranks = mox_graph_ranks(&g->m->h);
     memset(b->start, 0, (n_experts + 1) * sizeof *b->start);
     for (uint32_t u = 0; u < n_uses; u++) {
         b->start[b->ids[u] + 1]++;
@@ -45,8 +72,8 @@ static uint32_t group_uses(mox_graph *g)
     }
     for (uint32_t u = 0; u < n_uses; u++) {
         uint32_t at = b->start[b->ids[u]]++;
-        b->tok[at] = u / k;
-        b->out_row[at] = u;
+        b->tok[at] = weighs_input(&g->m->h) ? u : u / k;
+        b->out_row[at] = u / k * ranks + u % k;
     }
     /* the fill moved every start to the next one's place */
     memmove(b->start + 1, b->start, n_experts * sizeof *b->start);
@@ -54,50 +81,111 @@ static uint32_t group_uses(mox_graph *g)
     for (uint32_t i = 0; i < n_needs; i++) {
         uint32_t e = b->needs[i].expert;
         for (uint32_t at = b->start[e]; at < b->start[e + 1]; at++) {
-            b->needs[i].weight += b->weights[b->out_row[at]];
+            uint32_t row = b->out_row[at] / ranks, rank = b->out_row[at] % ranks;
+            b->needs[i].weight += b->weights[row * k + rank];
         }
     }
     return n_needs;
+}
+
+/* Inputs times their weights, a row for each use. */
+static void weigh_inputs(mox_graph *g)
+{
+    uint32_t k = g->m->h.top_k, d = g->m->h.d_model;
+    for (uint32_t u = 0; u < g->n * k; u++) {
+        const float *x = g->h + (size_t)(u / k) * d;
+        float *y = g->moe.in + (size_t)u * d, w = g->moe.weights[u];
+        for (uint32_t i = 0; i < d; i++) {
+            y[i] = x[i] * w;
+        }
+    }
 }
 
 /* Both kinds that gate and up read, made once for all experts of the layer. */
 static mox_err quantise_input(mox_graph *g, const mox_layer_op *op)
 {
     const mox_expert_layout *l = &g->m->layouts[op->moe.moe_layer];
+    bool weighed = weighs_input(&g->m->h);
+    mox_act_set *set = weighed ? &g->moe.in_acts : &g->h_acts;
+    const float *x = weighed ? g->moe.in : g->h;
+    uint32_t n = weighed ? g->n * g->m->h.top_k : g->n;
     const mox_acts *unused;
     mox_act_set_clear(&g->h_acts);
+    mox_act_set_clear(set);
+    if (weighed) {
+        weigh_inputs(g);
+    }
     for (int s = MOX_SLAB_GATE; s <= MOX_SLAB_UP; s++) {
-        MOX_TRY_OP(op->layer, "expert input",
-                   mox_graph_acts(g, &g->h_acts, g->h, g->n, l->d_model, l->type[s], &unused));
+        MOX_TRY_OP(op->layer, "expert input", mox_graph_acts(g, set, x, n, l->d_model, l->type[s], &unused));
+    }
+    return MOX_OK;
+}
+
+/* Weights of the merge where they are not the router's: a rank more, or a factor on all. */
+static mox_err merge_weights(mox_graph *g, const mox_moe_op *op, const float **out)
+{
+    const mox_hparams *h = &g->m->h;
+    uint32_t k = h->top_k, ranks = mox_graph_ranks(h);
+    float *w = g->moe.merge_weights;
+    bool shared = op->shared[MOX_SLAB_GATE] != NULL;
+    *out = g->moe.weights;
+    if (!w) {
+        return MOX_OK;
+    }
+    *out = w;
+    if (shared && op->shared_gate) {
+        mox_gate_args a = {
+            .x = g->h, .w = op->shared_gate->f32, .y = w + k, .y_stride = ranks, .n = g->n, .d = h->d_model};
+        MOX_TRY(g->ops->gate(g->ops, g->stream, &a));
+    }
+    for (uint32_t i = 0; i < g->n; i++) {
+        float *row = w + (size_t)i * ranks;
+        for (uint32_t r = 0; r < k; r++) {
+            row[r] = weighs_input(h) ? 1.0f : g->moe.weights[(size_t)i * k + r];
+        }
+        if (shared && !op->shared_gate) {
+            row[k] = 1.0f;
+        }
+        for (uint32_t r = 0; h->residual_scale != 1.0f && r < ranks; r++) {
+            row[r] = row[r] * h->residual_scale;
+        }
     }
     return MOX_OK;
 }
 
 /* The experts of these leases, and the merge if they are the layer's last. */
-static mox_err compute_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_leases, bool last)
+static mox_err compute_experts(mox_graph *g, const mox_layer_op *op, const float *weights, uint32_t n_leases,
+                               bool last)
 {
     mox_moe_buffers *b = &g->moe;
+    const mox_hparams *h = &g->m->h;
+    bool weighed = weighs_input(h);
     for (uint32_t i = 0; i < n_leases; i++) {
         uint32_t first = b->start[b->leases[i].expert], end = b->start[b->leases[i].expert + 1];
         b->uses[i].first = first;
         b->uses[i].n = end - first;
         mox_expert_views(&g->m->layouts[op->moe.moe_layer], b->leases[i].slot, b->uses[i].mats);
+        for (int s = 0; s < MOX_SLABS; s++) {
+            const mox_weight *bias = op->moe.bias[s];
+            b->uses[i].bias[s] = bias ? bias->f32 + (size_t)b->leases[i].expert * bias->cols : NULL;
+        }
     }
     mox_merge_args merge = {.e = b->e,
-                            .weights = b->weights,
-                            .residual = g->x,
-                            .y = g->x,
+                            .weights = weights,
+                            .residual = op->moe.post_norm ? g->h : g->x,
+                            .y = op->moe.post_norm ? g->h : g->x,
                             .n = g->n,
-                            .k = g->m->h.top_k,
-                            .d = g->m->h.d_model};
+                            .k = mox_graph_ranks(h),
+                            .d = h->d_model};
     mox_experts_args a = {.use = b->uses,
                           .n_uses = n_leases,
-                          .x = g->h_acts.kind,
+                          .x = weighed ? b->in_acts.kind : g->h_acts.kind,
                           .tok = b->tok,
                           .out_row = b->out_row,
                           .e = b->e,
                           .merge = last ? &merge : NULL,
                           .act_f32 = g->dims.act_f32,
+                          .glu = h->glu,
                           .scratch = b->scratch,
                           .scratch_bytes = b->scratch_bytes};
     return mox_graph_named(g->ops->experts(g->ops, g->stream, &a), op->layer, "experts");
@@ -106,18 +194,27 @@ static mox_err compute_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_
 /* Whatever is ready goes in one call; what is missing is computed as it arrives. */
 static mox_err run_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_needs)
 {
+    const float *weights;
+    MOX_TRY(merge_weights(g, &op->moe, &weights));
+    if (op->moe.shared[MOX_SLAB_GATE]) {
+        MOX_TRY(mox_graph_shared(g, op));
+    }
+    if (op->moe
+            .post_norm) { /* what the normed input was for is done: the merge starts from zero, in its place */
+        memset(g->h, 0, (size_t)g->n * g->m->h.d_model * sizeof *g->h);
+    }
     for (uint32_t done = 0, n = 0; done < n_needs; done += n) {
         uint64_t begin = mox_now_ns();
         mox_err err = mox_store_next(g->store, g->moe.leases, n_needs, &n);
         g->wait_ns += mox_now_ns() - begin;
         MOX_TRY(err);
-        err = compute_experts(g, op, n, done + n == n_needs);
+        err = compute_experts(g, op, weights, n, done + n == n_needs);
         for (uint32_t i = 0; i < n; i++) {
             mox_store_release(g->store, &g->moe.leases[i]);
         }
         MOX_TRY(err);
     }
-    return MOX_OK;
+    return op->moe.post_norm ? mox_graph_residual(g, op->moe.post_norm) : MOX_OK;
 }
 
 static const mox_layer_op *next_moe(const mox_graph *g, const mox_layer_op *op)
@@ -184,14 +281,10 @@ static void guess(mox_graph *g, const mox_layer_op *next)
     }
     mox_moe_buffers *b = &g->moe;
     uint32_t n_ranks = h->top_k < h->n_experts ? h->top_k + 1 : h->top_k;
-    mox_router_args a = {.x = b->ahead_h,
-                         .w = next->moe.router->f32,
-                         .n = g->n,
-                         .d = h->d_model,
-                         .n_experts = h->n_experts,
-                         .k = n_ranks,
-                         .ids = b->ahead_ids,
-                         .weights = b->ahead_weights};
+    mox_router_args a = router_of(g, &next->moe, b->ahead_h);
+    a.k = n_ranks;
+    a.ids = b->ahead_ids;
+    a.weights = b->ahead_weights;
     if (mox_graph_norm(g, next->moe.norm, g->x, g->n, b->ahead_h) == MOX_OK &&
         g->ops->router(g->ops, g->stream, &a) == MOX_OK) {
         uint32_t n = rank_predictions(g, n_ranks);

@@ -36,6 +36,10 @@ mox_err mox_graph_acts(mox_graph *g, mox_act_set *set, const float *x, uint32_t 
 {
     mox_act_kind k = mox_graph_kind(g, type);
     if (!set->have[k]) {
+        if (set->kind[k].n_cols != cols) { /* readers of several widths: memory was taken for the widest */
+            set->kind[k].n_cols = cols;
+            set->kind[k].row_bytes = mox_act_row_bytes(k, cols);
+        }
         mox_quantize_args a = {.x = x, .n = n, .x_stride = cols, .y = set->kind[k]};
         MOX_TRY(g->ops->quantize(g->ops, g->stream, &a));
         set->have[k] = true;
@@ -59,10 +63,42 @@ mox_err mox_graph_mat_mul(mox_graph *g, const mox_weight *w, const mox_weight *b
     return g->ops->mat_mul(g->ops, g->stream, &a);
 }
 
-mox_err mox_graph_norm(mox_graph *g, const mox_weight *w, const float *x, uint32_t n, float *y)
+mox_err mox_graph_rms_norm(mox_graph *g, const float *w, const float *x, uint32_t n, uint32_t d, float *y)
 {
-    mox_rms_norm_args a = {.x = x, .w = w->f32, .y = y, .n = n, .d = w->cols, .eps = g->m->h.norm_eps};
+    mox_rms_norm_args a = {.x = x, .w = w, .y = y, .n = n, .d = d, .eps = g->m->h.norm_eps};
     return g->ops->rms_norm(g->ops, g->stream, &a);
+}
+
+mox_err mox_graph_norm(mox_graph *g, mox_norm norm, const float *x, uint32_t n, float *y)
+{
+    if (!g->m->h.layer_norm) {
+        return mox_graph_rms_norm(g, norm.w->f32, x, n, norm.w->cols, y);
+    }
+    mox_layer_norm_args a = {.x = x,
+                             .w = norm.w->f32,
+                             .bias = norm.bias ? norm.bias->f32 : NULL,
+                             .y = y,
+                             .n = n,
+                             .d = norm.w->cols,
+                             .eps = g->m->h.norm_eps};
+    return g->ops->layer_norm(g->ops, g->stream, &a);
+}
+
+mox_err mox_graph_scale(mox_graph *g, float *x, uint32_t n, uint32_t d, float a)
+{
+    mox_map_args map = {.kind = MOX_MAP_SCALE, .x = x, .a = a, .n = n, .d = d};
+    return a == 1.0f ? MOX_OK : g->ops->map(g->ops, g->stream, &map);
+}
+
+mox_err mox_graph_residual(mox_graph *g, const mox_weight *post_norm)
+{
+    const mox_hparams *h = &g->m->h;
+    if (post_norm) {
+        MOX_TRY(mox_graph_rms_norm(g, post_norm->f32, g->h, g->n, h->d_model, g->h));
+    }
+    MOX_TRY(mox_graph_scale(g, g->h, g->n, h->d_model, h->residual_scale));
+    mox_add_args add = {.a = g->x, .b = g->h, .y = g->x, .n = (size_t)g->n * h->d_model};
+    return g->ops->add(g->ops, g->stream, &add);
 }
 
 /* Rows must extend their sequences by one position each and name tokens that exist. */
@@ -99,7 +135,13 @@ static mox_err check_rows(mox_graph *g, const mox_row *rows, uint32_t n)
 static void make_rope(mox_graph *g)
 {
     uint32_t pairs = g->m->h.n_rot / 2;
-    const float *factors = g->m->rope_freqs ? g->m->rope_freqs->f32 : NULL;
+    const mox_rope *rope = &g->m->h.rope;
+    const mox_weight *w = g->m->rope_freqs;
+    if (g->m->rope_freqs_long &&
+        g->dims.n_ctx > rope->original_ctx) { /* by what was reserved, not by what is used */
+        w = g->m->rope_freqs_long;
+    }
+    const float *factors = w ? w->f32 : NULL;
     for (uint32_t i = 0; i < g->n; i++) {
         float *row = g->cos_sin + (size_t)i * g->m->h.n_rot;
         for (uint32_t p = 0; p < pairs; p++) {
@@ -107,8 +149,8 @@ static void make_rope(mox_graph *g)
             if (factors) {
                 angle /= (double)factors[p];
             }
-            row[2 * p] = (float)cos(angle);
-            row[2 * p + 1] = (float)sin(angle);
+            row[2 * p] = (float)(cos(angle) * rope->magnitude);
+            row[2 * p + 1] = (float)(sin(angle) * rope->magnitude);
         }
     }
 }
@@ -117,6 +159,7 @@ static mox_err run_ops(mox_graph *g)
 {
     mox_embed_args embed = {.w = &g->m->token_embd->mat, .ids = g->ids, .n = g->n, .y = g->x};
     MOX_TRY(g->ops->embed(g->ops, g->stream, &embed));
+    MOX_TRY(mox_graph_scale(g, g->x, g->n, g->m->h.d_model, g->m->h.embedding_scale));
     for (uint32_t i = 0; i < g->m->n_ops; i++) {
         const mox_layer_op *op = &g->m->ops[i];
         if (g->cancelled && g->cancelled(g->cancel_arg)) {
@@ -169,7 +212,14 @@ mox_err mox_graph_logits(mox_graph *g, const uint32_t *idx, uint32_t n, float *o
     }
     MOX_TRY_OP(m->h.n_layers, "output norm", mox_graph_norm(g, m->output_norm, g->gather, n, g->h));
     mox_act_set_clear(&g->h_acts);
-    MOX_TRY_OP(m->h.n_layers, "output", mox_graph_mat_mul(g, m->output, NULL, &g->h_acts, g->h, n, out));
+    MOX_TRY_OP(m->h.n_layers, "output",
+               mox_graph_mat_mul(g, m->output, m->output_bias, &g->h_acts, g->h, n, out));
+    MOX_TRY(mox_graph_scale(g, out, n, m->h.n_vocab, m->h.logit_scale));
+    if (m->h.final_softcap != 0.0f) {
+        mox_map_args cap = {
+            .kind = MOX_MAP_SOFTCAP, .x = out, .a = m->h.final_softcap, .n = n, .d = m->h.n_vocab};
+        MOX_TRY(g->ops->map(g->ops, g->stream, &cap));
+    }
     g->counters.compute_ns[g->phase] += mox_now_ns() - begin;
     return MOX_OK;
 }

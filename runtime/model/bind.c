@@ -15,7 +15,8 @@ typedef unsigned long long ull;
 const mox_gguf_tensor *mox_find_used(mox_builder *b, const char *name)
 {
     const mox_gguf_tensor *t = mox_gguf_find(b->g, name);
-    if (t && b->n_used < b->max_used) {
+    bool again = t && b->n_used > 0 && b->used[b->n_used - 1] == t; /* parts of a fused tensor */
+    if (t && !again && b->n_used < b->max_used) {
         b->used[b->n_used++] = t;
     }
     return t;
@@ -39,17 +40,13 @@ static mox_err cannot_compute(const mox_gguf_tensor *t, uint64_t cols)
                     (int)t->name.n, t->name.p, (ull)cols, d ? d->name : "?");
 }
 
-static mox_err bind(mox_builder *b, const mox_weight **out, bool as_f32, uint32_t rows, uint32_t cols,
-                    bool optional, const char *name)
+/* A weight of rows [row0, row0 + rows) of a tensor whose shape has been checked. */
+static mox_err add_weight(mox_builder *b, const mox_weight **out, const mox_gguf_tensor *t, bool as_f32,
+                          uint32_t row0, uint32_t rows, uint32_t cols)
 {
-    const mox_gguf_tensor *t = mox_find_used(b, name);
-    if (!t) {
-        *out = NULL;
-        return optional ? MOX_OK : MOX_FAIL(MOX_E_TENSOR, "model: tensor '%s' is missing", name);
-    }
-    MOX_TRY(mox_shape_is(t, cols, rows, 1));
     if (t->packed) {
-        return MOX_FAIL(MOX_E_TENSOR, "packed file: tensor '%s' is no expert's, but listed as packed", name);
+        return MOX_FAIL(MOX_E_TENSOR, "packed file: tensor '%.*s' is no expert's, but listed as packed",
+                        (int)t->name.n, t->name.p);
     }
     const mox_format *f = mox_format_of(t->type);
     uint64_t row_bytes = mox_type_row_bytes(t->type, cols);
@@ -63,10 +60,59 @@ static mox_err bind(mox_builder *b, const mox_weight **out, bool as_f32, uint32_
                       .rows = rows,
                       .cols = cols,
                       .file = t->file,
-                      .off = t->off,
-                      .file_bytes = t->bytes};
-    snprintf(w->name, sizeof w->name, "%s", name);
+                      .off = t->off + row0 * row_bytes,
+                      .file_bytes = rows * row_bytes};
+    snprintf(w->name, sizeof w->name, "%.*s", (int)t->name.n, t->name.p);
     *out = w;
+    return MOX_OK;
+}
+
+static mox_err bind(mox_builder *b, const mox_weight **out, bool as_f32, uint32_t rows, uint32_t cols,
+                    bool optional, const char *name)
+{
+    const mox_gguf_tensor *t = mox_find_used(b, name);
+    if (!t) {
+        *out = NULL;
+        return optional ? MOX_OK : MOX_FAIL(MOX_E_TENSOR, "model: tensor '%s' is missing", name);
+    }
+    /* converters differ in whether a bias is a vector or a column */
+    bool column = as_f32 && rows == 1 && t->ne[0] == 1 && t->ne[1] == cols;
+    if (!column) {
+        MOX_TRY(mox_shape_is(t, cols, rows, 1));
+    }
+    return add_weight(b, out, t, as_f32, 0, rows, cols);
+}
+
+mox_err mox_bind_rows(mox_builder *b, const mox_weight **out, bool as_f32, mox_rows rows, uint32_t cols,
+                      const char *name)
+{
+    const mox_gguf_tensor *t = mox_find_used(b, name);
+    if (!t) {
+        return MOX_FAIL(MOX_E_TENSOR, "model: tensor '%s' is missing", name);
+    }
+    MOX_TRY(mox_shape_is(t, cols == 1 ? rows.of : cols, cols == 1 ? 1 : rows.of, 1));
+    if (cols == 1) { /* elements of a vector */
+        MOX_TRY(add_weight(b, out, t, as_f32, 0, 1, rows.rows));
+        mox_weight *w = &b->m->weights[b->m->n_weights - 1];
+        w->off += rows.row0 * mox_type_row_bytes(t->type, 1);
+        return MOX_OK;
+    }
+    return add_weight(b, out, t, as_f32, rows.row0, rows.rows, cols);
+}
+
+mox_err mox_bind_parts(mox_builder *b, const mox_weight **out, uint32_t parts, uint32_t rows, uint32_t cols,
+                       const char *name)
+{
+    const mox_gguf_tensor *t = mox_find_used(b, name);
+    if (!t) {
+        return MOX_FAIL(MOX_E_TENSOR, "model: tensor '%s' is missing", name);
+    }
+    MOX_TRY(mox_shape_is(t, cols, rows, parts));
+    MOX_TRY(add_weight(b, out, t, false, 0, parts * rows, cols));
+    mox_weight *w = &b->m->weights[b->m->n_weights - 1];
+    w->parts = parts;
+    w->part = b->m->part_mats + b->m->n_part_mats;
+    b->m->n_part_mats += parts;
     return MOX_OK;
 }
 
@@ -104,24 +150,27 @@ static mox_err must_be_packed(const mox_builder *b, const mox_gguf_tensor *t)
     return MOX_OK;
 }
 
-/* One tensor [cols, rows, n_experts]: expert e starts at e * (bytes of one). */
+/* One tensor [cols, rows, n_experts]: expert e starts at e * (bytes of one). With gate and up in one tensor, each is
+ * half of an expert's rows, gate first. */
 static mox_err bind_merged(mox_builder *b, const mox_gguf_tensor *t, mox_slab_place *first, uint32_t slab,
-                           uint32_t rows, uint32_t cols)
+                           uint32_t rows, uint32_t cols, bool half)
 {
-    uint32_t n = b->m->h.n_experts;
-    MOX_TRY(mox_shape_is(t, cols, rows, n));
+    uint32_t n = b->m->h.n_experts, of = half ? 2 * rows : rows,
+             skip = half && slab == MOX_SLAB_UP ? rows : 0;
+    MOX_TRY(mox_shape_is(t, cols, of, n));
     MOX_TRY(must_be_packed(b, t));
     uint64_t each;
     uint64_t row_bytes = mox_type_row_bytes(t->type, cols);
     if (row_bytes == 0) {
         return cannot_compute(t, cols);
     }
-    if (!mox_mul_u64(row_bytes, rows, &each) || each > t->bytes / n) {
+    if (!mox_mul_u64(row_bytes, of, &each) || each > t->bytes / n) {
         return MOX_FAIL(MOX_E_TENSOR, "model: tensor '%.*s' has %llu bytes, too few for %u experts",
                         (int)t->name.n, t->name.p, (ull)t->bytes, n);
     }
     for (uint32_t e = 0; first && e < n; e++) {
-        first[(size_t)e * MOX_SLABS + slab] = (mox_slab_place){.file = t->file, .off = t->off + e * each};
+        first[(size_t)e * MOX_SLABS + slab] =
+            (mox_slab_place){.file = t->file, .off = t->off + e * each + skip * row_bytes};
     }
     return MOX_OK;
 }
@@ -179,9 +228,15 @@ mox_err mox_bind_experts(mox_builder *b, uint32_t layer, uint32_t moe_layer, uin
         char name[MOX_GGUF_MAX_NAME + 1];
         snprintf(name, sizeof name, "blk.%u.ffn_%s_exps.weight", layer, slab_names[s]);
         const mox_gguf_tensor *t = mox_find_used(b, name);
+        bool half = false;
+        if (!t && s != MOX_SLAB_DOWN) {
+            snprintf(name, sizeof name, "blk.%u.ffn_gate_up_exps.weight", layer);
+            t = s == MOX_SLAB_GATE ? mox_find_used(b, name) : mox_gguf_find(b->g, name);
+            half = t != NULL;
+        }
         if (t) {
             types[s] = (mox_type)t->type;
-            MOX_TRY(bind_merged(b, t, first, s, rows, cols));
+            MOX_TRY(bind_merged(b, t, first, s, rows, cols, half));
         } else {
             MOX_TRY(bind_single(b, layer, first, s, rows, cols, &types[s]));
         }

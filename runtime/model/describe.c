@@ -115,8 +115,9 @@ mox_err mox_model_describe(mox_model_info *out, const mox_gguf *g)
     sum_step(m, &info);
     list_quants(info.quants, sizeof info.quants, by_type);
     for (uint32_t t = 0; t < MOX_KV_TYPES; t++) {
-        info.kv_bytes_per_token[t] =
-            2ull * h->n_layers * h->n_kv_heads * mox_kv_row_bytes((mox_kv_type)t, h->head_dim);
+        size_t k = mox_kv_row_bytes((mox_kv_type)t, h->kv.k_dim),
+               v = mox_kv_row_bytes((mox_kv_type)t, h->kv.v_dim);
+        info.kv_bytes_per_token[t] = k && v ? (uint64_t)h->n_layers * h->kv.n_heads * (k + v) : 0;
     }
     mox_model_destroy(&m);
     *out = info;

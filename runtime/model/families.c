@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const mox_family *const families[] = {
-    &mox_family_llama,
-};
+#define ROW(name) &mox_family_##name,
+static const mox_family *const families[] = {MOX_FAMILIES(ROW)};
+#undef ROW
 
 enum { N_FAMILIES = sizeof families / sizeof families[0] };
 
@@ -16,7 +16,7 @@ mox_err mox_family_find(const mox_family **out, const mox_gguf *g)
 {
     mox_str arch;
     MOX_TRY(mox_gguf_str(g, "general.architecture", &arch));
-    char known[256] = "";
+    char known[512] = "";
     for (size_t i = 0; i < N_FAMILIES; i++) {
         if (arch.n == strlen(families[i]->arch) && memcmp(arch.p, families[i]->arch, arch.n) == 0) {
             *out = families[i];

@@ -120,7 +120,8 @@ static bool start(load *l, piece *p)
     const mox_weight *w = &m->weights[l->weight];
     size_t row_bytes = mox_type_row_bytes(w->type, w->cols);
     uint64_t most = (l->buf_bytes - 2 * EDGE) / group_bytes(w) * MOX_ROWS_PER_GROUP;
-    uint32_t left = w->rows - l->row;
+    uint32_t part_rows = w->parts ? w->rows / w->parts : w->rows;
+    uint32_t left = part_rows - l->row % part_rows; /* a piece lies in one part */
     uint64_t off = w->off + l->row * (uint64_t)row_bytes;
     *p = (piece){.w = w, .row0 = l->row, .n = left < most ? left : (uint32_t)most, .buf = p->buf};
     p->off = off & ~(uint64_t)(l->file[w->file].align - 1);
@@ -140,6 +141,9 @@ static void place(const load *l, const piece *p)
     if (w->as_f32) {
         float *dst = (float *)(uintptr_t)w->f32 + (size_t)p->row0 * w->cols;
         mox_format_of(w->type)->dequant(src, dst, (uint64_t)p->n * w->cols);
+    } else if (w->parts) {
+        uint32_t rows = w->rows / w->parts;
+        mox_mat_repack_rows(&w->part[p->row0 / rows], p->row0 % rows, p->n, src);
     } else {
         mox_mat_repack_rows(&w->mat, p->row0, p->n, src);
     }

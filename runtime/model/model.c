@@ -12,13 +12,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GLOBAL_WEIGHTS = 4 };
+/* Upper bounds: of the tensors that belong to no layer, and of one layer's. */
+enum { GLOBAL_WEIGHTS = 8, LAYER_WEIGHTS = 32, LAYER_OPS = 2 };
 
 static void take_tables(mox_model *m, const mox_builder *b, const mox_gguf *g, mox_arena *a)
 {
     m->weights = mox_arena_take(a, b->max_weights * sizeof *m->weights, _Alignof(mox_weight));
     m->ops = mox_arena_take(a, b->max_ops * sizeof *m->ops, _Alignof(mox_layer_op));
     m->inv_freq = mox_arena_take(a, m->h.n_rot / 2 * sizeof *m->inv_freq, _Alignof(double));
+    size_t n_parts = m->h.kv_lora ? (size_t)m->h.n_layers * m->h.n_heads * 2 : 0; /* keys' and values' */
+    m->part_mats = mox_arena_take(a, n_parts * sizeof *m->part_mats, _Alignof(mox_mat));
     m->layouts = mox_arena_take(a, m->n_moe_layers * sizeof *m->layouts, _Alignof(mox_expert_layout));
     size_t n_experts = (size_t)m->n_moe_layers * m->h.n_experts;
     if (mox_gguf_packed(g)) {
@@ -83,17 +86,23 @@ static mox_err check_packed(mox_model *m, const mox_gguf *g)
 
 static mox_err build(mox_model *m, mox_builder *b, const mox_family *family)
 {
-    MOX_TRY(family->hparams(m, b->g));
     m->arch = family->arch;
+    b->family = family;
+    mox_keys keys = {.g = b->g, .arch = family->arch};
+    MOX_TRY(mox_hparams_read(m, &keys, &family->traits));
+    if (family->hparams) {
+        MOX_TRY(family->hparams(m, &keys));
+    }
     m->id = mox_gguf_id(b->g);
     m->n_files = mox_gguf_n_files(b->g);
-    b->max_weights = GLOBAL_WEIGHTS + m->h.n_layers * family->weights_per_layer;
-    b->max_ops = m->h.n_layers * family->ops_per_layer;
+    b->max_weights = GLOBAL_WEIGHTS + m->h.n_layers * LAYER_WEIGHTS;
+    b->max_ops = m->h.n_layers * LAYER_OPS;
     mox_arena count = mox_arena_plan();
     take_tables(m, b, b->g, &count);
     MOX_TRY(mox_arena_map(&m->arena, count.used, 0));
     take_tables(m, b, b->g, &m->arena);
-    MOX_TRY(family->layers(b));
+    mox_rope_frequencies(m);
+    MOX_TRY(mox_bind_decoder(b));
     if (m->packed) {
         MOX_TRY(check_packed(m, b->g));
     }

@@ -21,12 +21,44 @@
 #include "runtime/pack/pack.h"
 #include "runtime/plan/plan.h"
 
+/* What a layer keeps of a position. */
+typedef struct mox_kv_shape {
+    uint32_t n_heads, k_dim, v_dim;
+} mox_kv_shape;
+
+/* angle = position * scale * base^(-2i/n_rot) / factor[i]; YaRN goes over to scale 1 where the wave is short. */
+typedef struct mox_rope {
+    float base, scale;
+    bool neox, yarn;
+    bool yarn_exact; /* the ends of its ramp are not rounded to whole pairs */
+    float beta_fast, beta_slow, extrapolation;
+    double magnitude; /* of cos and sin */
+    float attn_factor;
+    uint32_t original_ctx; /* longer contexts take the long factors */
+} mox_rope;
+
 typedef struct mox_hparams {
-    uint32_t n_layers, d_model, d_ff, n_heads, n_kv_heads, head_dim, n_rot, n_vocab, n_ctx_train;
+    uint32_t n_layers, d_model, n_heads, n_kv_heads, head_dim, n_rot, n_vocab, n_ctx_train;
+    uint32_t d_ff;             /* of an expert; of every layer in a model without experts */
+    uint32_t d_ff_dense;       /* of layers without experts */
+    uint32_t d_ff_shared;      /* the widest shared expert; 0: there is none */
     uint32_t n_experts, top_k; /* 0, 0: every layer is dense */
+    uint32_t leading_dense,
+        moe_step; /* layer l has experts if l >= leading_dense and (l + 1) % moe_step == 0 */
+    mox_kv_shape kv;
+    uint32_t v_dim, q_lora, kv_lora; /* compressed attention; kv_lora 0: plain, q_lora 0: q from x */
     float norm_eps;
-    float rope_base, rope_scale; /* angle = position * rope_scale * base^(-2i/n_rot) / factor[i] */
-    bool rope_neox;
+    mox_rope rope;
+    /* What not every model has. Factors of 1 and caps of 0 are left out. */
+    bool layer_norm; /* in place of RMS norm */
+    mox_router_rule router;
+    mox_glu glu; /* of experts */
+    float attention_scale;
+    float attention_softcap, clamp_qkv;
+    float embedding_scale, residual_scale, logit_scale, final_softcap;
+    uint32_t window, chunk;     /* of those attention layers that have one */
+    uint32_t temperature_floor; /* llama4: of positions, in layers without rope; 0: none */
+    float temperature_scale;
 } mox_hparams;
 
 /* A dense weight: a matrix in the compute layout, or f32 values in row-major order (norms, biases, router).
@@ -36,28 +68,58 @@ typedef struct mox_weight {
     bool as_f32;
     mox_type type; /* in the file */
     uint32_t rows, cols;
+    uint32_t parts; /* as many matrices of rows / parts rows, one after the other; 0: one */
     uint32_t file;
     uint64_t off, file_bytes;
     mox_mat mat;      /* as_f32 false, after loading */
+    mox_mat *part;    /* [parts] */
     const float *f32; /* as_f32 true, after loading */
 } mox_weight;
 
 typedef enum mox_layer_op_kind { MOX_LAYER_ATTENTION, MOX_LAYER_FFN, MOX_LAYER_MOE } mox_layer_op_kind;
 
-/* x += O(attention(rope(Q norm(x)), rope(K norm(x)), V norm(x))) */
+/* A norm by h.layer_norm's rule; bias NULL: none. */
+typedef struct mox_norm {
+    const mox_weight *w, *bias;
+} mox_norm;
+
+typedef enum mox_qk_norm { MOX_QK_NORM_NONE, MOX_QK_NORM_HEAD, MOX_QK_NORM_WIDE } mox_qk_norm;
+
+/* Compressed attention (MLA): q = q_b norm(q_a x), or q x; the cache holds c = norm(kv_a x) and one rotated key. */
+typedef struct mox_mla_op {
+    const mox_weight *q_a, *q_a_norm, *q_b; /* q_a NULL: q_b is applied to x */
+    const mox_weight *kv_a, *kv_a_norm;
+    const mox_weight *k_b, *v_b; /* a matrix for each head (parts) */
+} mox_mla_op;
+
+/* x += post(O(attention(rope(Q norm(x)), rope(K norm(x)), V norm(x)))) */
 typedef struct mox_attention_op {
-    const mox_weight *norm, *q, *k, *v, *o;
+    mox_norm norm;
+    const mox_weight *q, *k, *v, *o;
     const mox_weight *q_bias, *k_bias, *v_bias, *o_bias; /* NULL: none */
+    const mox_weight *q_norm, *k_norm;                   /* by qk_norm; NULL: without weights */
+    const mox_weight *sinks, *post_norm;                 /* NULL: none */
+    mox_qk_norm qk_norm;
+    bool norm_after_rope, no_rope, temperature;
+    uint32_t window, chunk; /* keys that a row sees; 0: all up to its own */
+    bool compressed;
+    mox_mla_op mla; /* compressed: in place of q, k, v */
 } mox_attention_op;
 
 /* x += down(silu(gate norm(x)) * (up norm(x))) */
 typedef struct mox_ffn_op {
-    const mox_weight *norm, *gate, *up, *down;
+    mox_norm norm;
+    const mox_weight *gate, *up, *down;
 } mox_ffn_op;
 
-/* The same over the top k experts of the router, merged by rank. */
+/* The same over the top k experts of the router, merged by rank, then a shared expert. */
 typedef struct mox_moe_op {
-    const mox_weight *norm, *router;
+    mox_norm norm;
+    const mox_weight *router, *router_bias, *select_bias; /* biases NULL: none */
+    const mox_weight *bias[MOX_SLABS];                    /* [n_experts][rows], NULL: none */
+    const mox_weight *shared[MOX_SLABS];                  /* NULL: none */
+    const mox_weight *shared_gate;                        /* NULL: it counts in full */
+    const mox_weight *post_norm;
     uint32_t moe_layer; /* index among the MoE layers */
 } mox_moe_op;
 
@@ -82,16 +144,20 @@ typedef struct mox_model {
     uint32_t n_weights, n_ops, n_moe_layers, n_files;
     mox_weight *weights;
     mox_layer_op *ops;
-    const mox_weight *token_embd, *output_norm, *output; /* output may be token_embd (tied) */
-    const mox_weight *rope_freqs;                        /* NULL: none */
-    double *inv_freq;                                    /* [n_rot / 2], rope_freqs not applied */
-    mox_expert_layout *layouts;                          /* [n_moe_layers] */
-    mox_slab_place *slabs;  /* [n_moe_layers][n_experts][MOX_SLABS]; NULL for a packed file */
-    mox_pack_layer *packed; /* [n_moe_layers] of a packed file, else NULL */
-    uint64_t *sums;         /* of a packed file: the layers' checksums, read with the dense weights */
-    uint64_t *sums_xxh3;    /* [n_moe_layers]: what each layer's must hash to */
-    char **files;           /* [n_files] paths */
-    uint64_t *file_bytes;   /* [n_files] */
+    const mox_weight *token_embd, *output,
+        *output_bias; /* output may be token_embd (tied); bias NULL: none */
+    mox_norm output_norm;
+    const mox_weight *rope_freqs, *rope_freqs_long; /* NULL: none; long: beyond the original context */
+    double *inv_freq;                               /* [n_rot / 2], rope_freqs not applied */
+    mox_mat *part_mats;                             /* of all weights in parts */
+    uint32_t n_part_mats;
+    mox_expert_layout *layouts; /* [n_moe_layers] */
+    mox_slab_place *slabs;      /* [n_moe_layers][n_experts][MOX_SLABS]; NULL for a packed file */
+    mox_pack_layer *packed;     /* [n_moe_layers] of a packed file, else NULL */
+    uint64_t *sums;             /* of a packed file: the layers' checksums, read with the dense weights */
+    uint64_t *sums_xxh3;        /* [n_moe_layers]: what each layer's must hash to */
+    char **files;               /* [n_files] paths */
+    uint64_t *file_bytes;       /* [n_files] */
     uint64_t id;
     mox_arena arena; /* all of the above */
 } mox_model;

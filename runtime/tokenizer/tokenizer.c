@@ -48,6 +48,12 @@ static mox_err find_kind(const mox_gguf *g, const tok_kind **out)
                     mox_escape(model, shown, sizeof shown), what);
 }
 
+bool mox_tokenizer_is_known(const mox_gguf *g)
+{
+    const tok_kind *kind;
+    return find_kind(g, &kind) == MOX_OK;
+}
+
 /* Memory of the tokenizer, zeroed; counted for the plan. */
 static void *take(mox_tokenizer *t, size_t n, size_t size)
 {

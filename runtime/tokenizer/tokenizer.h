@@ -19,6 +19,9 @@ typedef struct mox_token_ids { /* MOX_TOKEN_NONE where the model has none */
 /* mox_tokenizer_create: from tokenizer.ggml.*. Errors MOX_E_TOKENIZER, MOX_E_KEY. Copies what it needs (g may
  * be closed). */
 MOX_NODISCARD mox_err mox_tokenizer_create(mox_tokenizer **out, const mox_gguf *g);
+/* mox_tokenizer_is_known: whether the file's kind of tokenizer is one that can be created. If not, the error record
+ * says which it is. */
+bool mox_tokenizer_is_known(const mox_gguf *g);
 void mox_tokenizer_destroy(mox_tokenizer **t);
 size_t mox_tokenizer_bytes(const mox_tokenizer *t); /* memory held, for the plan */
 uint32_t mox_tokenizer_vocab(const mox_tokenizer *t);
