@@ -3,19 +3,21 @@
 #ifndef MOX_KERNELS_HALF_H
 #define MOX_KERNELS_HALF_H
 
+#include "kernels/host_device.h"
+
 #include <stdint.h>
 #include <string.h>
 
 #define MOX_F16_MAX 65504.0f
 
-static inline uint32_t mox_f32_bits(float f)
+static inline MOX_HOST_DEVICE uint32_t mox_f32_bits(float f)
 {
     uint32_t u;
     memcpy(&u, &f, sizeof u);
     return u;
 }
 
-static inline float mox_f32_from_bits(uint32_t u)
+static inline MOX_HOST_DEVICE float mox_f32_from_bits(uint32_t u)
 {
     float f;
     memcpy(&f, &u, sizeof f);
@@ -24,7 +26,7 @@ static inline float mox_f32_from_bits(uint32_t u)
 
 /* Without branches, so that a loop of it becomes vector code: exponent and mantissa move to their places, and a product
  * with 2^112, exact for all of them, corrects the bias; denormals of f16 pass through denormals of f32. */
-static inline float mox_f16_to_f32(uint16_t h)
+static inline MOX_HOST_DEVICE float mox_f16_to_f32(uint16_t h)
 {
     const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, mag = (uint32_t)(h & 0x7fffu) << 13;
     const uint32_t special =
@@ -32,7 +34,7 @@ static inline float mox_f16_to_f32(uint16_t h)
     return mox_f32_from_bits(mox_f32_bits(mox_f32_from_bits(mag) * 0x1p112f) | sign | special);
 }
 
-static inline uint16_t mox_f32_to_f16(float f)
+static inline MOX_HOST_DEVICE uint16_t mox_f32_to_f16(float f)
 {
     const uint32_t u = mox_f32_bits(f);
     const uint32_t sign = u >> 16 & 0x8000u, mag = u & 0x7fffffffu;
@@ -49,7 +51,7 @@ static inline uint16_t mox_f32_to_f16(float f)
     return (uint16_t)(sign | ((mag - 0x38000000u + 0xfffu + (mag >> 13 & 1u)) >> 13));
 }
 
-static inline float mox_bf16_to_f32(uint16_t b)
+static inline MOX_HOST_DEVICE float mox_bf16_to_f32(uint16_t b)
 {
     return mox_f32_from_bits((uint32_t)b << 16);
 }

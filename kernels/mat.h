@@ -17,6 +17,7 @@
 #ifndef MOX_KERNELS_MAT_H
 #define MOX_KERNELS_MAT_H
 
+#include "kernels/host_device.h"
 #include "runtime/core/err.h"
 #include "runtime/core/tensor_types.h"
 
@@ -38,17 +39,17 @@ typedef struct mox_mat {
     size_t tail_group_stride; /* down: bytes between groups in the tail block */
 } mox_mat;
 
-static inline uint32_t mox_mat_groups(const mox_mat *m)
+static inline MOX_HOST_DEVICE uint32_t mox_mat_groups(const mox_mat *m)
 {
     return (m->rows + MOX_ROWS_PER_GROUP - 1) / MOX_ROWS_PER_GROUP;
 }
 
-static inline uint32_t mox_mat_blocks(const mox_mat *m)
+static inline MOX_HOST_DEVICE uint32_t mox_mat_blocks(const mox_mat *m)
 {
     return (m->cols + MOX_BLOCK - 1) / MOX_BLOCK;
 }
 
-static inline const uint8_t *mox_mat_chunk(const mox_mat *m, uint32_t g, uint32_t b)
+static inline MOX_HOST_DEVICE const uint8_t *mox_mat_chunk(const mox_mat *m, uint32_t g, uint32_t b)
 {
     if (g >= m->tail_group) {
         return m->tail_data + (size_t)(g - m->tail_group) * m->group_stride + (size_t)b * m->block_stride;
