@@ -1,9 +1,12 @@
-/* Sampling. Candidates are ordered only as far as a filter needs it: a heap gives them best first, so top-p
- * over a vocabulary of 150,000 looks at the few hundred that carry the probability.
+/* Sampling. Candidates are ordered only as far as a filter needs it: top-k keeps the k best of one pass in a heap, and
+ * for top-p a heap gives them best first, so that over a vocabulary of 150,000 it looks at the few hundred that carry the
+ * probability. Greedy is a maximum and nothing else.
  */
 #include "runtime/sample.h"
 
 #include <math.h>
+
+#define NOTHING (-746.0) /* exp of less is 0 */
 
 static uint64_t splitmix64(uint64_t *x)
 {
@@ -124,13 +127,38 @@ static void adjust(mox_sampler *s, uint32_t n_vocab)
     }
 }
 
+/* In lanes, which compilers turn into vectors; logits are numbers, the graph has seen to that. */
+static float highest(const float *logits, uint32_t n)
+{
+    enum { LANES = 16 };
+    float lane[LANES], top;
+    uint32_t i = 0;
+    for (uint32_t k = 0; k < LANES; k++) {
+        lane[k] = -INFINITY;
+    }
+    for (; i + LANES <= n; i += LANES) {
+        for (uint32_t k = 0; k < LANES; k++) {
+            lane[k] = logits[i + k] > lane[k] ? logits[i + k] : lane[k];
+        }
+    }
+    top = lane[0];
+    for (uint32_t k = 1; k < LANES; k++) {
+        top = lane[k] > top ? lane[k] : top;
+    }
+    for (; i < n; i++) {
+        top = logits[i] > top ? logits[i] : top;
+    }
+    return top;
+}
+
 static uint32_t greedy(const float *logits, uint32_t n)
 {
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < n; i++) {
-        best = logits[i] > logits[best] ? i : best;
+    float top = highest(logits, n);
+    uint32_t i = 0;
+    while (i + 1 < n && logits[i] != top) {
+        i++;
     }
-    return best;
+    return i;
 }
 
 static bool better(const mox_candidate *a, const mox_candidate *b)
@@ -138,12 +166,18 @@ static bool better(const mox_candidate *a, const mox_candidate *b)
     return a->logit > b->logit || (a->logit == b->logit && a->id < b->id);
 }
 
-static void sift_down(mox_candidate *h, uint32_t i, uint32_t n)
+static bool worse(const mox_candidate *a, const mox_candidate *b)
+{
+    return better(b, a);
+}
+
+static inline void sift(mox_candidate *h, uint32_t i, uint32_t n,
+                        bool (*above)(const mox_candidate *, const mox_candidate *))
 {
     for (;;) {
         uint32_t best = i, l = 2 * i + 1, r = l + 1;
-        best = l < n && better(&h[l], &h[best]) ? l : best;
-        best = r < n && better(&h[r], &h[best]) ? r : best;
+        best = l < n && above(&h[l], &h[best]) ? l : best;
+        best = r < n && above(&h[r], &h[best]) ? r : best;
         if (best == i) {
             return;
         }
@@ -152,6 +186,16 @@ static void sift_down(mox_candidate *h, uint32_t i, uint32_t n)
         h[best] = t;
         i = best;
     }
+}
+
+static void sift_down(mox_candidate *h, uint32_t i, uint32_t n)
+{
+    sift(h, i, n, better);
+}
+
+static void sift_worst(mox_candidate *h, uint32_t i, uint32_t n)
+{
+    sift(h, i, n, worse);
 }
 
 static void make_heap(mox_candidate *h, uint32_t n)
@@ -172,46 +216,82 @@ static mox_candidate *pop(mox_candidate *h, uint32_t *n)
     return &h[last];
 }
 
-/* Probabilities up to a factor (the best has 1), and their sum over the candidates. */
-static double weigh(mox_candidate *c, uint32_t n, double top, double temp)
+/* The k best of n, the best last, from the candidates or, if nothing was adjusted, from the logits themselves. One pass:
+ * a heap of the k best so far has the worst of them on top, and most candidates do not beat it. */
+static void keep_top(mox_candidate *c, const float *logits, uint32_t n, uint32_t k)
 {
-    double sum = 0.0;
+    for (uint32_t i = 0; i < k; i++) {
+        c[i] = logits ? (mox_candidate){.logit = logits[i], .id = i} : c[i];
+    }
+    for (uint32_t i = k / 2; i-- > 0;) {
+        sift_worst(c, i, k);
+    }
+    for (uint32_t i = k; i < n; i++) {
+        float logit = logits ? logits[i] : c[i].logit;
+        if (logit > c[0].logit) { /* an equal one has a higher id than all that are here */
+            c[0] = (mox_candidate){.logit = logit, .id = i};
+            sift_worst(c, 0, k);
+        }
+    }
+    for (uint32_t left = k; left > 1;) { /* the worst to the end, so the best comes first ... */
+        mox_candidate t = c[0];
+        c[0] = c[--left];
+        c[left] = t;
+        sift_worst(c, 0, left);
+    }
+    for (uint32_t i = 0; i < k / 2; i++) { /* ... and then last */
+        mox_candidate t = c[i];
+        c[i] = c[k - 1 - i];
+        c[k - 1 - i] = t;
+    }
+}
+
+/* Probabilities up to a factor (the best has 1), and their sum over the candidates. Below `least` they are 0, and exp is
+ * not asked. */
+static double weigh(mox_candidate *c, uint32_t n, double top, double temp, double least)
+{
+    double sum = 0.0, floor = least > 0.0 ? log(least) - 1e-6 : NOTHING;
     for (uint32_t i = n; i-- > 0;) {
-        c[i].p = exp(((double)c[i].logit - top) / temp);
+        double x = ((double)c[i].logit - top) / temp;
+        c[i].p = x < floor ? 0.0 : exp(x);
         sum += c[i].p;
     }
     return sum;
 }
 
-/* Top-k and top-p: the survivors are work[n - *count .. n), best last where a filter had to order them. */
-static mox_candidate *filter(mox_sampler *s, uint32_t n, uint32_t *count)
+/* Top-k and top-p: the survivors are the last *count of the candidates returned, best last where a filter had to order
+ * them. logits: NULL where the candidates have them. */
+static mox_candidate *filter(mox_sampler *s, const float *logits, uint32_t n, uint32_t *count)
 {
     mox_candidate *c = s->work;
-    uint32_t k = s->cfg.top_k && s->cfg.top_k < n ? s->cfg.top_k : n;
-    double top = c[0].logit;
-    for (uint32_t i = 1; i < n; i++) {
-        top = c[i].logit > top ? c[i].logit : top;
-    }
-    uint32_t heap = n;
+    const mox_sampling *cfg = &s->cfg;
+    uint32_t k = cfg->top_k && cfg->top_k < n ? cfg->top_k : n;
+    double top;
     if (k < n) {
-        make_heap(c, n);
-        while (heap > n - k) {
-            pop(c, &heap);
+        keep_top(c, logits, n, k);
+        top = c[k - 1].logit;
+    } else {
+        top = c[0].logit;
+        for (uint32_t i = 1; i < n; i++) {
+            top = c[i].logit > top ? c[i].logit : top;
         }
     }
-    double sum = weigh(c + n - k, k, top, s->cfg.temp);
+    /* min-p alone decides what is looked at again: what it refuses needs no probability */
+    bool alone = cfg->top_p == 1.0f && !(cfg->typical > 0.0f && cfg->typical < 1.0f);
+    double sum = weigh(c, k, top, cfg->temp, alone ? cfg->min_p : 0.0);
     *count = k;
-    if (s->cfg.top_p < 1.0f) {
+    if (cfg->top_p < 1.0f) {
         double mass = 0.0;
+        uint32_t heap = n;
         if (k == n) {
             make_heap(c, n);
         }
         /* the least set of best candidates that holds top_p of the mass */
-        for (*count = 0; *count < k && mass < (double)s->cfg.top_p * sum; ++*count) {
-            mass += k == n ? pop(c, &heap)->p : c[n - 1 - *count].p;
+        for (*count = 0; *count < k && mass < (double)cfg->top_p * sum; ++*count) {
+            mass += k == n ? pop(c, &heap)->p : c[k - 1 - *count].p;
         }
     }
-    return c + n - *count;
+    return c + k - *count;
 }
 
 /* Locally typical sampling (arXiv 2202.00666): the tokens whose surprise is nearest to its mean, as many as hold
@@ -256,7 +336,8 @@ uint32_t mox_sample(mox_sampler *s, const float *logits, uint32_t n_vocab)
     if (s->cfg.temp == 0.0f && !adjusted) {
         return greedy(logits, n_vocab);
     }
-    for (uint32_t i = 0; i < n_vocab; i++) {
+    bool direct = !adjusted && s->cfg.top_k && s->cfg.top_k < n_vocab;
+    for (uint32_t i = 0; i < n_vocab && !direct; i++) {
         s->work[i] = (mox_candidate){.logit = logits[i], .id = i};
     }
     if (adjusted) {
@@ -266,7 +347,7 @@ uint32_t mox_sample(mox_sampler *s, const float *logits, uint32_t n_vocab)
         return greedy_adjusted(s->work, n_vocab);
     }
     uint32_t n;
-    mox_candidate *c = filter(s, n_vocab, &n);
+    mox_candidate *c = filter(s, direct ? logits : NULL, n_vocab, &n);
     if (s->cfg.typical > 0.0f && s->cfg.typical < 1.0f) {
         c = typical(c, &n, s->cfg.typical);
     }
