@@ -6,6 +6,10 @@
  * submission thread and no polled I/O: at 1 MiB per read the system calls are not the cost.
  *
  * Another thread wakes the reaper through an eventfd that the ring polls.
+ *
+ * A kernel may refuse to be entered: at open that is a refusal of the backend. Later it is waited out, and when it lasts
+ * the ring is given up: what is in flight is reported as failed, and so is everything that is submitted from then on,
+ * because the kernel may still write to the buffers of the former.
  */
 #include "offload/io.h"
 
@@ -16,9 +20,10 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { WAKE_ID_BITS = 63, MAX_PIECES = 64 };
+enum { WAKE_ID_BITS = 63, MAX_PIECES = 64, MAX_REFUSALS = 64 /* with pauses: about 2 s */ };
 #define WAKE_ID     (UINT64_C(1) << WAKE_ID_BITS)
 #define CANCEL_ID   (WAKE_ID | 1)
 #define PIECE_BYTES ((size_t)512 << 20)
@@ -28,6 +33,10 @@ struct mox_io {
     mox_io_cfg cfg;
     int wake_fd;
     bool fixed_buffers, fixed_files;
+    uint64_t flying[MOX_IO_MAX_DEPTH]; /* ids */
+    uint32_t n_flying;
+    uint32_t refusals; /* in a row */
+    bool given_up;
 };
 
 static int setup(struct io_uring *ring, uint32_t depth)
@@ -76,6 +85,25 @@ static struct io_uring_sqe *next_sqe(mox_io *io)
     return sqe;
 }
 
+/* What entering the kernel answered; 0 where nothing was to be handed over says nothing. A refusal is followed by a
+ * pause, so that it can pass. */
+static void entered(mox_io *io, int rc)
+{
+    if (rc >= 0 || rc == -ETIME || rc == -EINTR) {
+        io->refusals = rc == 0 || rc == -EINTR ? io->refusals : 0;
+        return;
+    }
+    bool passing = rc == -EAGAIN || rc == -EBUSY || rc == -ENOMEM;
+    if (!passing || ++io->refusals > MAX_REFUSALS) {
+        io->given_up = true;
+        mox_log_line(io->cfg.log, MOX_LOG_ERROR, "io: the kernel takes no more reads by io_uring: %s",
+                     strerror(-rc));
+        return;
+    }
+    long pause = 20000L << (io->refusals < 11 ? io->refusals : 11);
+    nanosleep(&(struct timespec){.tv_nsec = pause}, NULL);
+}
+
 static void arm_wake(mox_io *io)
 {
     struct io_uring_sqe *sqe = next_sqe(io);
@@ -104,12 +132,22 @@ static mox_err ring_open(void *ctx, const mox_io_cfg *cfg, mox_io **out)
     }
     register_all(io);
     arm_wake(io);
+    rc = io_uring_submit(&io->ring);
+    if (rc < 0) {
+        io_uring_queue_exit(&io->ring);
+        close(io->wake_fd);
+        return MOX_FAIL_SYS(MOX_E_OPEN, -rc, "io_uring refused: %s", strerror(-rc));
+    }
     *out = io;
     return MOX_OK;
 }
 
 static void ring_submit(mox_io *io, const mox_io_req *req)
 {
+    io->flying[io->n_flying++] = req->id;
+    if (io->given_up) {
+        return;
+    }
     struct io_uring_sqe *sqe = next_sqe(io);
     int fd = io->fixed_files ? (int)req->file : io->cfg.fds[req->file];
     /* A buffer outside, or one that straddles two registered pieces, is read unregistered. */
@@ -127,6 +165,33 @@ static void ring_submit(mox_io *io, const mox_io_req *req)
     io_uring_sqe_set_data64(sqe, req->id);
 }
 
+static void landed(mox_io *io, uint64_t id)
+{
+    for (uint32_t i = 0; i < io->n_flying; i++) {
+        if (io->flying[i] == id) {
+            io->flying[i] = io->flying[--io->n_flying];
+            return;
+        }
+    }
+}
+
+/* After the ring was given up: everything fails, and a wake is all that can be waited for. */
+static uint32_t reap_failed(mox_io *io, mox_io_done *done, uint32_t max, uint64_t timeout_ns)
+{
+    uint32_t n = 0;
+    while (n < max && io->n_flying > 0) {
+        done[n++] = (mox_io_done){io->flying[--io->n_flying], -EIO};
+    }
+    if (n == 0 && timeout_ns > 0) {
+        struct pollfd p = {.fd = io->wake_fd, .events = POLLIN};
+        uint64_t count, ms = timeout_ns / 1000000u + 1;
+        if (poll(&p, 1, timeout_ns == UINT64_MAX || ms > 1000 ? 1000 : (int)ms) > 0) {
+            (void)!read(io->wake_fd, &count, sizeof count);
+        }
+    }
+    return n;
+}
+
 static uint32_t collect(mox_io *io, mox_io_done *done, uint32_t max, bool *woken)
 {
     struct io_uring_cqe *cqe;
@@ -140,6 +205,7 @@ static uint32_t collect(mox_io *io, mox_io_done *done, uint32_t max, bool *woken
             *woken = true;
         } else if (id != CANCEL_ID) {
             done[n++] = (mox_io_done){id, cqe->res};
+            landed(io, id);
         }
         io_uring_cqe_seen(&io->ring, cqe);
     }
@@ -151,25 +217,32 @@ static uint32_t collect(mox_io *io, mox_io_done *done, uint32_t max, bool *woken
 
 static uint32_t ring_reap(mox_io *io, mox_io_done *done, uint32_t max, uint64_t timeout_ns)
 {
+    if (io->given_up) {
+        return reap_failed(io, done, max, timeout_ns);
+    }
     bool woken = false;
     uint32_t n = collect(io, done, max, &woken);
     struct io_uring_cqe *cqe = NULL;
     if (n > 0 || woken || timeout_ns == 0) {
         /* Hand over what was queued and let the kernel post what is done. Not sent now (EAGAIN, EBUSY): the
          * queue keeps it for the next call. */
-        io_uring_submit_and_wait(&io->ring, 0);
+        entered(io, io_uring_submit_and_wait(&io->ring, 0));
         return n > 0 || woken ? n : collect(io, done, max, &woken);
     }
     struct __kernel_timespec ts = {
         .tv_sec = (long long)(timeout_ns / 1000000000u),
         .tv_nsec = (long long)(timeout_ns % 1000000000u),
     };
-    io_uring_submit_and_wait_timeout(&io->ring, &cqe, 1, timeout_ns == UINT64_MAX ? NULL : &ts, NULL);
+    entered(io, io_uring_submit_and_wait_timeout(&io->ring, &cqe, 1, timeout_ns == UINT64_MAX ? NULL : &ts,
+                                                 NULL));
     return collect(io, done, max, &woken);
 }
 
 static void ring_cancel(mox_io *io, uint64_t id)
 {
+    if (io->given_up) {
+        return;
+    }
     struct io_uring_sqe *sqe = next_sqe(io);
     io_uring_prep_cancel64(sqe, id, 0);
     io_uring_sqe_set_data64(sqe, CANCEL_ID);

@@ -13,7 +13,7 @@
 #include <hwloc.h>
 #endif
 
-enum { MAX_CORES = 1024 };
+enum { MAX_CORES = 1024, HWLOC_BYTES = 2 << 20 };
 
 struct mox_topo {
     uint32_t n_cores, n_nodes, n_workers;
@@ -27,34 +27,52 @@ struct mox_topo {
 
 #ifndef MOXIE_MINIMAL
 
+/* hwloc does not survive a refused allocation (it takes about 200 KiB in hundreds of pieces): see first. */
+static bool room_for_hwloc(void)
+{
+    void *trial = malloc(HWLOC_BYTES);
+    free(trial);
+    return trial != NULL;
+}
+
+/* Processors that this process may use; NULL: no memory. */
+static hwloc_bitmap_t my_processors(const mox_topo *t)
+{
+    hwloc_bitmap_t mine = hwloc_bitmap_alloc();
+    if (mine && hwloc_get_cpubind(t->hw, mine, HWLOC_CPUBIND_PROCESS) != 0 &&
+        hwloc_bitmap_copy(mine, hwloc_topology_get_allowed_cpuset(t->hw)) != 0) {
+        hwloc_bitmap_free(mine);
+        return NULL;
+    }
+    return mine;
+}
+
 /* Cores that this process may use, nearest node first (hwloc lists objects in that order). */
 static mox_err find_cores(mox_topo *t)
 {
-    if (hwloc_topology_init(&t->hw) != 0) {
-        return MOX_FAIL(MOX_E_NO_MEMORY, "topology: hwloc could not start");
+    if (!room_for_hwloc() || hwloc_topology_init(&t->hw) != 0) {
+        return MOX_FAIL(MOX_E_NO_MEMORY, "topology: no memory for hwloc");
     }
     if (hwloc_topology_load(t->hw) != 0) {
         return MOX_FAIL(MOX_E_INTERNAL, "topology: hwloc could not read this machine");
     }
-    hwloc_const_cpuset_t allowed = hwloc_topology_get_allowed_cpuset(t->hw);
-    hwloc_bitmap_t mine = hwloc_bitmap_alloc();
-    if (!mine || hwloc_get_cpubind(t->hw, mine, HWLOC_CPUBIND_PROCESS) != 0) {
-        hwloc_bitmap_free(mine);
-        mine = hwloc_bitmap_dup(allowed);
-    }
+    hwloc_bitmap_t mine = my_processors(t), both = hwloc_bitmap_alloc();
     t->node = hwloc_bitmap_alloc();
+    bool room = mine && both && t->node;
     int n = hwloc_get_nbobjs_by_type(t->hw, HWLOC_OBJ_CORE);
-    for (int i = 0; i < n && t->n_cores < MAX_CORES; i++) {
+    for (int i = 0; room && i < n && t->n_cores < MAX_CORES; i++) {
         hwloc_obj_t core = hwloc_get_obj_by_type(t->hw, HWLOC_OBJ_CORE, (unsigned)i);
         if (hwloc_bitmap_intersects(core->cpuset, mine)) {
-            hwloc_bitmap_t both = hwloc_bitmap_dup(core->cpuset);
-            hwloc_bitmap_and(both, both, mine);
+            room = hwloc_bitmap_and(both, core->cpuset, mine) == 0 &&
+                   hwloc_bitmap_or(t->node, t->node, core->nodeset) == 0;
             t->cpu[t->n_cores++] = (uint32_t)hwloc_bitmap_first(both);
-            hwloc_bitmap_or(t->node, t->node, core->nodeset);
-            hwloc_bitmap_free(both);
         }
     }
+    hwloc_bitmap_free(both);
     hwloc_bitmap_free(mine);
+    if (!room) {
+        return MOX_FAIL(MOX_E_NO_MEMORY, "topology: no memory for sets of processors");
+    }
     t->n_nodes = (uint32_t)hwloc_bitmap_weight(t->node);
     unsigned v = hwloc_get_api_version();
     snprintf(t->text, sizeof t->text, "%u cores, %u node%s (hwloc %u.%u)", t->n_cores, t->n_nodes,

@@ -45,6 +45,26 @@ static int write_all(int fd, const void *data, size_t bytes)
     return 0;
 }
 
+/* A file without its header: no reader would know what it is. */
+static void drop_file(int fd, const char *path)
+{
+    struct stat st;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+        unlink(path);
+    }
+    close(fd);
+}
+
+/* Half a record at the end, of a write that failed, would make the whole trace unreadable. */
+static void cut_to_records(int fd)
+{
+    struct stat st;
+    off_t head = sizeof(mox_trace_header), record = sizeof(mox_trace_record);
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > head) {
+        (void)!ftruncate(fd, head + (st.st_size - head) / record * record);
+    }
+}
+
 static void keep_failure(mox_trace_writer *w, int sys, const char *what)
 {
     if (!w->failed) {
@@ -60,6 +80,7 @@ static void flush(mox_trace_writer *w)
         int err = write_all(w->fd, w->records, w->used * sizeof w->records[0]);
         if (err) {
             keep_failure(w, err, "writing records");
+            cut_to_records(w->fd);
         }
     }
     w->used = 0;
@@ -89,7 +110,7 @@ mox_err mox_trace_create(mox_trace_writer **out, const char *path, const mox_tra
     h.reserved = 0;
     int err = write_all(w->fd, &h, sizeof h);
     if (err) {
-        close(w->fd);
+        drop_file(w->fd, path);
         free(w);
         return MOX_FAIL_SYS(MOX_E_WRITE, err, "trace: %s cannot be written: %s", path, strerror(err));
     }

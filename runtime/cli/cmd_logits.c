@@ -5,6 +5,7 @@
 #include "runtime/cli/report.h"
 
 #include "runtime/core/clock.h"
+#include "runtime/core/outfile.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -87,6 +88,7 @@ mox_err mox_cmd_logits(mox_opts *o)
     size_t n_text = 0;
     mox_ctx *ctx = NULL;
     logits_out out = {0};
+    mox_outfile file = {0};
     mox_err err;
     MOX_TRY_GOTO(err, mox_cli_read_all(o->tokens, &text, &n_text), done);
     MOX_TRY_GOTO(err, mox_cli_parse_ids(text, false, NULL, &ids, &n), done);
@@ -95,22 +97,22 @@ mox_err mox_cmd_logits(mox_opts *o)
         goto done;
     }
     if (o->out != NULL) {
-        out.f = strcmp(o->out, "-") == 0 ? stdout : fopen(o->out, "wb");
-        if (out.f == NULL) {
-            err = MOX_FAIL_SYS(MOX_E_WRITE, errno, "%.300s cannot be created", o->out);
-            goto done;
+        if (strcmp(o->out, "-") != 0) {
+            MOX_TRY_GOTO(err, mox_outfile_open(&file, o->out, 0666), done);
         }
+        out.f = file.f != NULL ? file.f : stdout;
     }
     MOX_TRY_GOTO(err, mox_cli_open(o, &ctx, NULL), done);
     MOX_TRY_GOTO(err, mox_cli_vocab(o->cfg.model, &out.n_vocab), done);
     mox_stop_soft(true);
     uint64_t t0 = mox_now_ns();
     MOX_TRY_GOTO(err, eval_all(ctx, ids, n, &out), done);
+    if (file.f != NULL && mox_stop_requested() == 0) {
+        MOX_TRY_GOTO(err, mox_outfile_publish(&file), done);
+    }
     logits_report(o, ctx, mox_seq_len(ctx, 0), out.n_vocab, (double)(mox_now_ns() - t0) * 1e-9);
 done:
-    if (out.f != NULL && out.f != stdout && fclose(out.f) != 0 && err == MOX_OK) {
-        err = MOX_FAIL_SYS(MOX_E_WRITE, errno, "%.300s could not be written", o->out);
-    }
+    mox_outfile_drop(&file);
     mox_close(&ctx);
     free(ids);
     free(text);

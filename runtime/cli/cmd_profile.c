@@ -4,8 +4,8 @@
 
 #include "profiler/counters.h"
 #include "profiler/trace.h"
+#include "runtime/core/outfile.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,18 +32,19 @@ static mox_err export_csv(const mox_opts *o)
     mox_trace_record *records = NULL;
     size_t n = 0;
     MOX_TRY(mox_trace_read(o->words[1], &header, &records, &n));
-    FILE *f = o->out == NULL || strcmp(o->out, "-") == 0 ? stdout : fopen(o->out, "w");
-    if (f == NULL) {
-        mox_trace_free(records);
-        return MOX_FAIL_SYS(MOX_E_WRITE, errno, "%.300s cannot be created", o->out);
+    mox_outfile file = {0};
+    mox_err err = MOX_OK;
+    if (o->out != NULL && strcmp(o->out, "-") != 0) {
+        MOX_TRY_GOTO(err, mox_outfile_open(&file, o->out, 0666), done);
     }
-    errno = 0;
-    mox_err err = write_csv(f, records, n);
-    bool failed = ferror(f) != 0;
-    failed |= f != stdout && fclose(f) != 0;
+    MOX_TRY_GOTO(err, write_csv(file.f != NULL ? file.f : stdout, records, n), done);
+    if (file.f != NULL) {
+        err = mox_outfile_publish(&file);
+    }
+done: /* standard output is looked at by main */
+    mox_outfile_drop(&file);
     mox_trace_free(records);
-    MOX_TRY(err);
-    return failed ? MOX_FAIL_SYS(MOX_E_WRITE, errno, "the table could not be written") : MOX_OK;
+    return err;
 }
 
 mox_err mox_cmd_profile(mox_opts *o)
