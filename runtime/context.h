@@ -32,6 +32,9 @@ struct mox_ctx {
     char device[64];
     uint64_t last_progress_ns;
     mox_load_times load;
+    float *heat;       /* [n_moe_layers][n_experts] of the saved heat, and behind it its path; NULL: none */
+    char *heat_path;   /* in the same memory */
+    bool heat_used;    /* it decided what the fill read */
     mox_counters base; /* counters at the last reset */
     mox_use_counters base_layers[MOX_PLAN_MAX_LAYERS];
 };
@@ -41,6 +44,13 @@ struct mox_ctx {
  * huge pages, or say so. */
 MOX_NODISCARD mox_err mox_ctx_map(mox_ctx *ctx);
 void mox_ctx_check_huge(mox_ctx *ctx);
+
+/* heat.c. mox_ctx_heat_bytes: what take allocates, for the plan. take: Errors MOX_E_NO_MEMORY. load: what to fill by, or
+ * NULL; save: at close, while the store is there. */
+size_t mox_ctx_heat_bytes(const mox_ctx *ctx);
+MOX_NODISCARD mox_err mox_ctx_heat_take(mox_ctx *ctx);
+const float *mox_ctx_heat_load(mox_ctx *ctx);
+void mox_ctx_heat_save(mox_ctx *ctx);
 
 /* mox_ctx_logits: logits of rows idx[0..n) of the last step to out, hashed; n <= MOX_LOGITS_ROWS. */
 MOX_NODISCARD mox_err mox_ctx_logits(mox_ctx *ctx, const uint32_t *idx, uint32_t n, float *out);

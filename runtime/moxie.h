@@ -41,6 +41,7 @@ typedef struct mox_cfg {
     uint64_t io_limit_bps;    /* bench only */
     bool shuffle_predictions; /* bench only */
     const char *record;       /* routing trace to write, or NULL */
+    const char *heat; /* saved heat: a file, or a folder ("/" at the end) with one for each model; NULL: none */
     bool dry_run;             /* plan and reserve address space only: mox_step then fails */
     mox_log log;
     /* stage: "header", "dense", "experts"; called at most every 100 ms. May be NULL. */
@@ -73,6 +74,8 @@ const mox_load_times *mox_get_load(const mox_ctx *ctx);
 const mox_tokenizer *mox_get_tokenizer(const mox_ctx *ctx);
 const char *mox_get_device(const mox_ctx *ctx); /* "cpu avx512, 2 threads" */
 const char *mox_get_io(const mox_ctx *ctx);
+/* By what the experts in RAM were chosen at open: "saved heat", "in turn" (of each layer the first), "none". */
+const char *mox_get_fill_order(const mox_ctx *ctx);
 /* "on", "off", or "switched off": it did not pay, and is tried again now and then. */
 const char *mox_get_look_ahead(const mox_ctx *ctx);
 

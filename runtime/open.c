@@ -131,7 +131,7 @@ static mox_err prepare(mox_ctx *ctx)
     MOX_TRY(read_header(ctx));
     MOX_TRY(mox_topo_create(&ctx->topo));
     MOX_TRY(resolve_dims(ctx));
-    uint64_t metadata = sizeof *ctx + mox_model_bytes(ctx->model);
+    uint64_t metadata = sizeof *ctx + mox_model_bytes(ctx->model) + mox_ctx_heat_bytes(ctx);
     if (ctx->tokenizer) {
         ctx->text_bytes = MOX_STOP_BYTES + 2 * mox_detok_max(ctx->tokenizer); /* held, a token, a flush */
         metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
@@ -161,6 +161,7 @@ static mox_err allocate(mox_ctx *ctx)
     if (ctx->text_bytes && !(ctx->text = malloc(ctx->text_bytes))) {
         return MOX_FAIL(MOX_E_NO_MEMORY, "open: %zu bytes for a token's text", ctx->text_bytes);
     }
+    MOX_TRY(mox_ctx_heat_take(ctx));
     touch(&ctx->kv);
     touch(&ctx->buffers);
     mox_model_take_dense(ctx->model, &ctx->dense);
@@ -209,7 +210,7 @@ static mox_err start_store(mox_ctx *ctx)
     if (ctx->cfg.dry_run) {
         return MOX_OK;
     }
-    MOX_TRY(mox_store_fill(ctx->store, NULL, report_experts, ctx));
+    MOX_TRY(mox_store_fill(ctx->store, mox_ctx_heat_load(ctx), report_experts, ctx));
     /* The fill touched the kept slots; now the rest, so that all memory is there before "ready". */
     madvise(ctx->store_arena.base, mox_round_up(ctx->store_arena.bytes, PAGE), MADV_POPULATE_WRITE);
     return MOX_OK;
@@ -320,6 +321,7 @@ void mox_close(mox_ctx **pctx)
         }
     }
     if (ctx->store) {
+        mox_ctx_heat_save(ctx);
         mox_store_destroy(&ctx->store);
     }
     if (ctx->ops) {
@@ -342,6 +344,7 @@ void mox_close(mox_ctx **pctx)
     mox_arena_unmap(&ctx->kv);
     mox_arena_unmap(&ctx->dense);
     free(ctx->text);
+    free(ctx->heat);
     if (ctx->tokenizer) {
         mox_tokenizer_destroy(&ctx->tokenizer);
     }
@@ -374,7 +377,7 @@ const mox_plan *mox_get_plan(const mox_ctx *ctx)
 
 uint64_t mox_actual_bytes(const mox_ctx *ctx)
 {
-    uint64_t metadata = sizeof *ctx + mox_model_bytes(ctx->model);
+    uint64_t metadata = sizeof *ctx + mox_model_bytes(ctx->model) + mox_ctx_heat_bytes(ctx);
     if (ctx->tokenizer) {
         metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
     }

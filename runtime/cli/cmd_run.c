@@ -122,10 +122,10 @@ static void run_summary(const run_state *r, mox_ctx *ctx)
     mox_counters c;
     mox_get_counters(ctx, &c, NULL);
     char text[320];
-    mox_ui_line("%s%u + %u tokens (%s), prompt %.1f tok/s, answer %.1f tok/s | %s",
+    mox_ui_line("%s%u + %u tokens (%s), prompt %.1f tok/s, answer %.1f tok/s | fill order: %s | %s",
                 r->o->cfg.act_f32 ? "audit --act f32: " : "", t->n_prompt, t->result.n_new, t->result.stop,
                 rate(t->n_prompt, t->result.prefill_s), rate(c.tokens[MOX_PHASE_DECODE], t->result.decode_s),
-                mox_report_counters(&c, text));
+                mox_get_fill_order(ctx), mox_report_counters(&c, text));
 }
 
 static mox_err run_model(run_state *r, mox_ctx *ctx, double load_s)
@@ -221,6 +221,7 @@ mox_err mox_cmd_run(mox_opts *o)
         MOX_TRY(mox_source_choose(o, &source));
     }
     mox_cli_model(o);
+    mox_cli_heat(o);
     if (!o->cfg.dry_run) {
         MOX_TRY(choose_template(&r, source));
     }

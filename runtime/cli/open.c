@@ -34,6 +34,24 @@ void mox_cli_model(mox_opts *o)
                 o->cfg.act_f32 ? " (audit: --act f32, activations are not rounded)" : "");
 }
 
+void mox_cli_heat(mox_opts *o)
+{
+    static char folder[4096];
+    const char *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    int n = 0;
+    o->cfg.heat = o->heat;
+    if (strcmp(o->heat, "off") == 0) {
+        o->cfg.heat = NULL;
+    } else if (strcmp(o->heat, "auto") == 0) {
+        if (xdg != NULL && xdg[0] == '/') { /* the specification: others are to be ignored */
+            n = snprintf(folder, sizeof folder, "%s/moxie/heat/", xdg);
+        } else if (home != NULL && home[0] == '/') {
+            n = snprintf(folder, sizeof folder, "%s/.local/state/moxie/heat/", home);
+        }
+        o->cfg.heat = n > 0 && n < (int)sizeof folder ? folder : NULL;
+    }
+}
+
 mox_err mox_cli_plan(mox_opts *o, mox_plan *plan)
 {
     o->cfg.log = (mox_log){0}; /* what it would say is said again, and by then acted on, by mox_open */

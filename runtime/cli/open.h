@@ -10,6 +10,8 @@
 const char *mox_cli_demo(void);
 /* mox_cli_model: fills in the built-in demo model when none was named, and says so. */
 void mox_cli_model(mox_opts *o);
+/* mox_cli_heat: where --heat has the heat of the models: o->cfg.heat. */
+void mox_cli_heat(mox_opts *o);
 /* mox_cli_plan: the plan from headers, printed. */
 MOX_NODISCARD mox_err mox_cli_plan(mox_opts *o, mox_plan *plan);
 /* mox_cli_open: opens o->cfg; prints progress and "ready". load_s may be NULL. */

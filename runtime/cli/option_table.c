@@ -439,6 +439,14 @@ const mox_option mox_options[] = {
      .field = FIELD(cfg.shuffle_predictions),
      .help = "look ahead at random experts (an experiment)",
      .commands = MOX_CMD_BENCH},
+    {.name = "heat",
+     .kind = MOX_OPT_TEXT,
+     .field = FIELD(heat),
+     .argument = "auto|off|FILE",
+     .initial = "auto",
+     .help =
+         "remember which experts were used, and begin with them the next time; auto: a file for each model",
+     .commands = MOX_CMD_RUN},
     /* output */
     {.name = "record",
      .kind = MOX_OPT_TEXT,

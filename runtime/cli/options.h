@@ -68,6 +68,7 @@ typedef struct mox_opts {
     const char *model;    /* positional or --model; NULL: the built-in demo model */
     const char *words[2]; /* positional, before the model: "show" of `config show`; NULL: not given */
     const char *config;   /* --config */
+    const char *heat;     /* --heat */
     bool help, help_all, json, special, no_bos, all_logits;
     const char *prompt, *prompt_file, *system;
     const char *said[64]; /* run: words after the model, which are the prompt */

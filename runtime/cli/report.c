@@ -137,6 +137,7 @@ void mox_report_run_json(mox_json *j, const mox_opts *o, const mox_ctx *ctx)
     mox_json_string(j, "device", mox_get_device(ctx));
     mox_json_string(j, "io", mox_get_io(ctx));
     mox_json_string(j, "policy", o->cfg.policy);
+    mox_json_string(j, "fill_order", mox_get_fill_order(ctx));
     mox_json_string(j, "look_ahead", mox_get_look_ahead(ctx));
     mox_report_plan_json(j, "plan", mox_get_plan(ctx));
     mox_json_u64(j, "actual_bytes", mox_actual_bytes(ctx));

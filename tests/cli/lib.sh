@@ -7,7 +7,7 @@ mkdir -p "$WORK" && cd "$WORK" || exit 1
 for name in $(env | sed -n 's/^\(MOXIE_[A-Z_]*\)=.*/\1/p'); do
     [ "$name" = MOXIE_DEMO_MODELS ] || unset "$name"
 done
-export XDG_CONFIG_HOME=$WORK/xdg
+export XDG_CONFIG_HOME=$WORK/xdg XDG_STATE_HOME=$WORK/state
 OUT=$WORK/out ERR=$WORK/err
 checks=0 failures=0
 
