@@ -57,6 +57,9 @@ void mox_cfg_defaults(mox_cfg *cfg);
  * Errors  file errors 3xxx/6xxx, MOX_E_NO_FIT (the floor and what would lower it), MOX_E_ARG. */
 MOX_NODISCARD mox_err mox_open(mox_ctx **out, const mox_cfg *cfg);
 void mox_close(mox_ctx **ctx);
+/* mox_end_record: the trace of cfg.record is complete; what could not be written since open is an error now, which
+ * mox_close can only log. Later steps are not recorded. Errors MOX_E_WRITE. */
+MOX_NODISCARD mox_err mox_end_record(mox_ctx *ctx);
 
 /* mox_plan_model: the plan alone, from headers. */
 MOX_NODISCARD mox_err mox_plan_model(mox_plan *out, const mox_cfg *cfg);

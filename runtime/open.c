@@ -308,17 +308,19 @@ mox_err mox_open(mox_ctx **out, const mox_cfg *cfg)
     return MOX_OK;
 }
 
+mox_err mox_end_record(mox_ctx *ctx)
+{
+    return ctx->graph.trace ? mox_trace_close(&ctx->graph.trace) : MOX_OK;
+}
+
 void mox_close(mox_ctx **pctx)
 {
     mox_ctx *ctx = *pctx;
     if (!ctx) {
         return;
     }
-    if (ctx->graph.trace) {
-        mox_err err = mox_trace_close(&ctx->graph.trace);
-        if (err != MOX_OK) {
-            mox_log_line(&ctx->cfg.log, MOX_LOG_ERROR, "trace: %s", mox_err_last()->msg);
-        }
+    if (mox_end_record(ctx) != MOX_OK) {
+        mox_log_line(&ctx->cfg.log, MOX_LOG_ERROR, "trace: %s", mox_err_last()->msg);
     }
     if (ctx->store) {
         mox_ctx_heat_save(ctx);

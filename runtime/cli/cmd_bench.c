@@ -136,6 +136,7 @@ static mox_err bench_run(mox_bench *b)
 {
     static mox_plan plan;
     MOX_TRY(bench_prepare(b));
+    MOX_TRY(mox_bench_compare(b->o, NULL, 0));
     MOX_TRY(mox_cli_plan(b->o, &plan));
     if (b->o->cfg.ram.kind == MOX_BUDGET_AUTO) { /* what is measured with must not change the plan */
         b->o->cfg.ram = (mox_budget){.kind = MOX_BUDGET_BYTES, .bytes = plan.budget_bytes};
@@ -171,7 +172,7 @@ mox_err mox_cmd_bench(mox_opts *o)
     static mox_bench b;
     b = (mox_bench){.o = o};
     mox_err err = bench_run(&b);
-    mox_close(&b.ctx);
+    err = mox_cli_close(&b.ctx, err);
     mox_between_destroy(&b.between);
     free(b.tests);
     free(b.ids);

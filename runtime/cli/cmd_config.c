@@ -4,6 +4,8 @@
 
 #include "profiler/report/json.h"
 
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -34,6 +36,20 @@ static const char *value_text(const mox_setting *set, const mox_option *opt)
     return set->value != NULL ? set->value : opt->kind == MOX_OPT_FLAG ? "off" : "";
 }
 
+/* --ram beside a --ram-experts of higher rank, and the other way: not used, and an error if both were read back. */
+static bool excluded(const mox_opts *o, const mox_option *opt)
+{
+    size_t other = opt->field == offsetof(mox_opts, ram)           ? offsetof(mox_opts, ram_experts)
+                   : opt->field == offsetof(mox_opts, ram_experts) ? offsetof(mox_opts, ram)
+                                                                   : SIZE_MAX;
+    for (const mox_option *b = mox_options; b->name != NULL; b++) {
+        if (b->field == other) {
+            return o->set[b - mox_options].rank > o->set[opt - mox_options].rank;
+        }
+    }
+    return false;
+}
+
 /* Written so that it can be read back as a configuration file. */
 static void show_text(const mox_opts *o)
 {
@@ -44,7 +60,7 @@ static void show_text(const mox_opts *o)
         if (opt->once || opt->hidden) {
             continue;
         }
-        int n = printf("%s%s = %s", value[0] == '\0' ? "; " : "", opt->name, value);
+        int n = printf("%s%s = %s", value[0] == '\0' || excluded(o, opt) ? "; " : "", opt->name, value);
         if (o->origin) {
             printf("%*s ; %s", n < 36 ? 36 - n : 0, "", origin_text(set, opt, origin));
         }
@@ -93,11 +109,6 @@ mox_err mox_cmd_config(mox_opts *o)
     const char *what = o->words[0] != NULL ? o->words[0] : "show";
     if (strcmp(what, "path") == 0) {
         return show_paths(o);
-    }
-    if (strcmp(what, "show") != 0) {
-        mox_err err = MOX_FAIL(MOX_E_OPTION, "config shows settings or paths; what is %.60s?", what);
-        mox_err_fix("moxie config show --origin   or   moxie config path");
-        return err;
     }
     if (o->json) {
         show_json(o);

@@ -113,7 +113,7 @@ mox_err mox_cmd_logits(mox_opts *o)
     logits_report(o, ctx, mox_seq_len(ctx, 0), out.n_vocab, (double)(mox_now_ns() - t0) * 1e-9);
 done:
     mox_outfile_drop(&file);
-    mox_close(&ctx);
+    err = mox_cli_close(&ctx, err);
     free(ids);
     free(text);
     return err;

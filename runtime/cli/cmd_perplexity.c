@@ -311,7 +311,7 @@ out:
         fclose(s.base_file);
     }
     mox_close(&s.base_ctx);
-    mox_close(&s.ctx);
+    err = mox_cli_close(&s.ctx, err);
     free(s.base);
     free(q.start);
     free(q.ids);

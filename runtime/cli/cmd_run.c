@@ -244,7 +244,7 @@ mox_err mox_cmd_run(mox_opts *o)
         err = run_model(&r, ctx, load_s);
     }
 out:
-    mox_close(&ctx);
+    err = mox_cli_close(&ctx, err);
     mox_turn_free(&r.turn);
     mox_prompt_free(&r.prompt);
     free(r.work);

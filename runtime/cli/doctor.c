@@ -268,7 +268,7 @@ mox_err mox_doctor_rates(mox_doctor *d)
     MOX_TRY(mox_topo_create(&topo));
     mox_ceilings_cfg cfg = {.path = d->path,
                             .file_bytes = d->path_bytes,
-                            .model_bytes = 512u << 20,
+                            .model_bytes = 64u << 20, /* 1 GiB of memory is read */
                             .n_threads = mox_topo_cores(topo),
                             .isa = -1};
     mox_topo_destroy(&topo);

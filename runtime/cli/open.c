@@ -87,6 +87,16 @@ mox_err mox_cli_open(mox_opts *o, mox_ctx **ctx, double *load_s)
     return err;
 }
 
+mox_err mox_cli_close(mox_ctx **ctx, mox_err err)
+{
+    if (err == MOX_OK && *ctx != NULL) {
+        err = mox_end_record(*ctx);
+    }
+    mox_err_info why = *mox_err_last(); /* closing may fail in ways of its own */
+    mox_close(ctx);
+    return err != MOX_OK ? mox_err_restore(&why) : MOX_OK;
+}
+
 mox_err mox_cli_tokenizer(const mox_ctx *ctx, const mox_tokenizer **out)
 {
     *out = mox_get_tokenizer(ctx);

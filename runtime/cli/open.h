@@ -16,6 +16,8 @@ void mox_cli_heat(mox_opts *o);
 MOX_NODISCARD mox_err mox_cli_plan(mox_opts *o, mox_plan *plan);
 /* mox_cli_open: opens o->cfg; prints progress and "ready". load_s may be NULL. */
 MOX_NODISCARD mox_err mox_cli_open(mox_opts *o, mox_ctx **ctx, double *load_s);
+/* mox_cli_close: ends the trace and closes; returns err, or, where that is MOX_OK, why the trace is not whole. */
+MOX_NODISCARD mox_err mox_cli_close(mox_ctx **ctx, mox_err err);
 
 /* mox_cli_tokenizer: Errors MOX_E_TOKENIZER: the file has none. */
 MOX_NODISCARD mox_err mox_cli_tokenizer(const mox_ctx *ctx, const mox_tokenizer **out);

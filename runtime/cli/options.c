@@ -204,10 +204,32 @@ static mox_err take_said(args *a, const char *arg)
     return MOX_OK;
 }
 
+/* Is the first word one of those that the command knows? "show path" */
+static mox_err check_word(const mox_command *cmd, const char *arg)
+{
+    char list[64], *rest = list;
+    mox_near near = {.typed = arg};
+    snprintf(list, sizeof list, "%s", cmd->words);
+    for (char *word = strsep(&rest, " "); word != NULL; word = strsep(&rest, " ")) {
+        if (strcmp(word, arg) == 0) {
+            return MOX_OK;
+        }
+        mox_near_try(&near, word);
+    }
+    mox_err err = near.name != NULL
+                      ? MOX_FAIL(MOX_E_OPTION, "unknown word %.60s; did you mean %s?", arg, near.name)
+                      : MOX_FAIL(MOX_E_OPTION, "%s knows %s; what is %.60s?", cmd->name, cmd->words, arg);
+    mox_err_fix("moxie %s %s", cmd->name, cmd->usage);
+    return err;
+}
+
 /* A positional argument: the command's words first, then the model. */
 static mox_err take_word(args *a, const char *arg)
 {
     if (a->n_words < a->cmd->n_words) {
+        if (a->n_words == 0 && a->cmd->words != NULL) {
+            MOX_TRY(check_word(a->cmd, arg));
+        }
         a->o->words[a->n_words++] = arg;
         return MOX_OK;
     }

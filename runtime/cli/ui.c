@@ -119,7 +119,8 @@ void mox_ui_note_clear(void)
 
 void mox_progress_init(mox_progress *p)
 {
-    *p = (mox_progress){.tty = isatty(STDERR_FILENO) != 0};
+    const char *term = getenv("TERM");
+    *p = (mox_progress){.tty = isatty(STDERR_FILENO) != 0 && (term == NULL || strcmp(term, "dumb") != 0)};
 }
 
 void mox_progress_clear(mox_progress *p)
@@ -130,18 +131,23 @@ void mox_progress_clear(mox_progress *p)
     }
 }
 
+/* Within the terminal's width: the bar gives way first; a line that wraps could not be wiped. */
 static void draw_bar(mox_progress *p, uint64_t done, uint64_t total, double rate)
 {
-    char bar[33], a[24], b[24], line[200];
-    size_t full = total > 0 ? (size_t)((double)done / (double)total * 32) : 0;
-    for (size_t i = 0; i < 32; i++) {
+    struct winsize size;
+    size_t columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+    char bar[34] = "", a[24], b[24], line[200] = "\r\033[K";
+    size_t head = strlen(line), width = columns > 90 ? 32 : columns > 66 ? columns - 58 : 0;
+    size_t full = total > 0 ? (size_t)((double)done / (double)total * (double)width) : 0;
+    for (size_t i = 0; i < width; i++) {
         bar[i] = i < full ? '#' : '.';
     }
-    bar[32] = '\0';
+    bar[width] = width > 0 ? ' ' : '\0';
     double left = rate > 0 ? (double)(total - done) / rate : 0;
-    int n = snprintf(line, sizeof line, "\r\033[K%-8s %s %s of %s  %.2f GB/s  %.0f s left", p->stage, bar,
-                     mox_human(done, a), mox_human(total, b), rate / 1e9, left);
-    put_stderr(line, (size_t)n);
+    size_t n =
+        head + (size_t)snprintf(line + head, sizeof line - head, "%-8s %s%s of %s  %.2f GB/s  %.0f s left",
+                                p->stage, bar, mox_human(done, a), mox_human(total, b), rate / 1e9, left);
+    put_stderr(line, n < head + columns - 1 ? n : head + columns - 1);
     p->drawn = true;
 }
 

@@ -1,0 +1,82 @@
+# moxie logits: logits of given tokens, as a file and as a hash.
+load lib
+
+ids() { echo 1 17 400 23 99 5 300 >ids; }
+
+@test "--out and --tokens: one row of f32 per token, through files and pipes" {
+    ids
+    mox logits "$DEMO" --tokens ids --out l.f32 --json
+    exits 0
+    schema moxie.logits/1
+    same "one row per token" "$(wc -c <l.f32)" $((7 * 4096 * 4))
+    mox_in logits "$DEMO" --tokens - -o - <ids
+    exits 0
+    check "the same bytes through pipes" cmp -s l.f32 out
+    mox logits "$DEMO" --tokens ids -o -  --json
+    exits 2
+    says MX-2003
+}
+
+@test "one hash whatever the options of the engine" {
+    ids
+    mox logits "$A" --tokens ids --json
+    hash=$(json logits_xxh3)
+    same "digits" "${#hash}" 32
+    while read -r options; do
+        # shellcheck disable=SC2086 # a list of options
+        mox logits "$A" --tokens ids --json $options
+        exits 0
+        same "$options" "$(json logits_xxh3)" "$hash"
+    done <<'.'
+--seed 5
+--ram min
+--ram-experts 25%
+--ctx 64
+-c 64
+--policy lru
+--look-ahead off
+--threads 1
+-t 1
+--batch 2
+-b 3
+--io pread
+--isa scalar
+--verify always
+--hugepages off
+--record trace
+--config none
+.
+    check "--record wrote a trace" test "$(head -c 4 trace)" = MOXT
+    mox logits -m "$A" --tokens ids --json
+    same "-m" "$(json logits_xxh3)" "$hash"
+    mox logits --model "$A" --tokens ids --json
+    same "--model" "$(json logits_xxh3)" "$hash"
+}
+
+@test "--kv and --act change the numbers, and say so" {
+    ids
+    mox logits "$DEMO" --tokens ids --json
+    hash=$(json logits_xxh3)
+    mox logits "$DEMO" --tokens ids --json --kv q8_0
+    differ "--kv q8_0" "$(json logits_xxh3)" "$hash"
+    mox logits "$DEMO" --tokens ids --json --act f32
+    says audit
+    same "audit mode is marked" "$(json act)" f32
+    differ "--act f32" "$(json logits_xxh3)" "$hash"
+}
+
+@test "wrong tokens, missing files, outputs that cannot be made" {
+    echo 1 99999999 >ids
+    styled 2 MX-2005 logits "$DEMO" --tokens ids --json
+    echo 1 abc >ids
+    styled 2 MX-2005 logits "$DEMO" --tokens ids --json
+    printf '1 a\033[2Jb\n2\n' >ids
+    styled 2 MX-2005 logits "$DEMO" --tokens ids --json
+    check 'escapes are shown, not sent' sh -c "! grep -q \$(printf '\033') err"
+    styled 6 MX-6002 logits "$DEMO" --tokens missing --json
+    styled 2 MX-2002 logits "$DEMO"
+    ids
+    mox logits "$DEMO" --tokens ids --out /nonexistent/dir/x.f32
+    exits 6
+    says MX-6005
+}
