@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N = 12, DRAWS = 60000 };
+enum { N = 12, DRAWS = 100000 };
 
 static const float logits[N] = {1.0f, 3.0f, 0.5f, 2.5f, -1.0f, 3.0f, 0.0f, -4.0f, 2.0f, 1.5f, -2.0f, 0.25f};
 
@@ -59,6 +59,13 @@ static void expected(const mox_sampling *c, double p[N])
     }
 }
 
+/* What chi-squared with d degrees of freedom exceeds once in 10^4 (Wilson and Hilferty); with none it is 0. */
+static double chi_squared_limit(uint32_t d)
+{
+    double h = 2.0 / (9.0 * (d ? d : 1)), root = 1.0 - h + 3.719 * sqrt(h);
+    return d ? d * root * root * root : 1e-9;
+}
+
 /* seen: tokens of the past. */
 static void check_against(mox_sampling c, const double p[N], const uint32_t *seen, uint32_t n_seen)
 {
@@ -82,10 +89,9 @@ static void check_against(mox_sampling c, const double p[N], const uint32_t *see
         chi += (count[i] - e) * (count[i] - e) / e;
         cells++;
     }
-    /* mean d, deviation sqrt(2d); 5 deviations are far beyond 1 in 10^4 for these d */
-    double d = cells > 1 ? cells - 1.0 : 1.0;
-    cr_expect_lt(chi, d + 5.0 * sqrt(2.0 * d), "temp %g top-k %u top-p %g min-p %g: chi-squared %g of %g",
-                 (double)c.temp, c.top_k, (double)c.top_p, (double)c.min_p, chi, d);
+    cr_expect_lt(chi, chi_squared_limit(cells - 1),
+                 "temp %g top-k %u top-p %g min-p %g: chi-squared %g of %u", (double)c.temp, c.top_k,
+                 (double)c.top_p, (double)c.min_p, chi, cells - 1);
 }
 
 static void check_distribution(mox_sampling c)
@@ -318,5 +324,103 @@ Test(graph_sample, refuses_penalties_outside_their_range)
         mox_sampler s;
         bad[i].top_p = 1.0f;
         cr_expect_eq(mox_sampler_init(&s, &bad[i], work), MOX_E_ARG, "case %zu", i);
+    }
+}
+
+/* Everything at once, by the definition in sample.h: bias, penalties, top-k, softmax, top-p, typical, min-p. */
+static void define(const mox_sampling *c, const uint32_t *uses, double p[N])
+{
+    double l[N], q[N], sum = 0.0, mass = 0.0, h = 0.0, kept_mass = 0.0;
+    uint32_t order[N], n = c->top_k ? c->top_k : N, kept = 0;
+    bool taken[N] = {false};
+    for (uint32_t i = 0; i < N; i++) {
+        l[i] = logits[i];
+        for (uint32_t k = 0; k < c->n_bias; k++) {
+            l[i] += c->bias[k].id == i ? (double)c->bias[k].add : 0.0;
+        }
+        if (uses[i] > 0) {
+            l[i] = l[i] > 0 ? l[i] / (double)c->repeat : l[i] * (double)c->repeat;
+            l[i] -= uses[i] * (double)c->frequency + (double)c->presence;
+        }
+        uint32_t at = i;
+        for (; at > 0 && l[order[at - 1]] < l[i]; at--) {
+            order[at] = order[at - 1];
+        }
+        order[at] = i;
+    }
+    for (uint32_t r = 0; r < n; r++) {
+        sum += q[r] = exp((l[order[r]] - l[order[0]]) / (double)c->temp);
+    }
+    while (kept < n && mass < (double)c->top_p * sum) {
+        mass += q[kept++];
+    }
+    for (uint32_t r = 0; r < kept; r++) {
+        h -= q[r] / mass * log(q[r] / mass);
+    }
+    memset(p, 0, N * sizeof *p);
+    for (double near = 0.0; near < (double)c->typical * mass;) {
+        uint32_t best = N;
+        for (uint32_t r = 0; r < kept; r++) {
+            double d = fabs(-log(q[r] / mass) - h);
+            best = !taken[r] && (best == N || d < fabs(-log(q[best] / mass) - h)) ? r : best;
+        }
+        taken[best] = true;
+        near += q[best];
+    }
+    for (uint32_t r = 0; r < kept; r++) {
+        kept_mass += taken[r] && q[r] >= (double)c->min_p ? q[r] : 0.0;
+    }
+    for (uint32_t r = 0; r < kept; r++) {
+        p[order[r]] = taken[r] && q[r] >= (double)c->min_p ? q[r] / kept_mass : 0.0;
+    }
+}
+
+Test(graph_sample, all_filters_together_are_those_of_the_definition)
+{
+    const uint32_t seen[] = {3, 1, 3, 8};
+    const uint32_t uses[N] = {[1] = 1, [3] = 2, [8] = 1};
+    for (uint64_t k = 0; k < 8; k++) {
+        mox_sampling c = {.temp = k & 1 ? 1.7f : 0.9f,
+                          .top_k = k & 2 ? 9 : 11,
+                          .top_p = k & 4 ? 0.97f : 0.9f,
+                          .min_p = 0.04f,
+                          .typical = 0.85f,
+                          .repeat = 1.15f,
+                          .frequency = 0.3f,
+                          .presence = -0.2f,
+                          .seed = 900 + k,
+                          .n_bias = 2,
+                          .bias = {{.id = 6, .add = 1.4f}, {.id = 5, .add = -0.7f}}};
+        double p[N];
+        define(&c, uses, p);
+        check_against(c, p, seen, 4);
+    }
+}
+
+/* The k best are found in one pass over the logits, or, where a bias is set, over copies of them: the same tokens. */
+Test(graph_sample, top_k_of_a_big_vocabulary_is_the_same_either_way)
+{
+    enum { V = 4096 };
+    static float big[V];
+    static mox_candidate other[V];
+    uint32_t rng = 7, above = 0;
+    for (uint32_t i = 0; i < V; i++) {
+        rng = rng * 1664525u + 1013904223u;
+        big[i] = (float)(rng >> 22) / 64.0f; /* many are equal */
+    }
+    for (uint32_t k = 1; k <= 400; k = k * 3 + 1) {
+        mox_sampling c = {.temp = 2.0f, .top_k = k, .top_p = 0.99f, .seed = k};
+        mox_sampler a = make(c), b;
+        c.n_bias = 1; /* of 0: nothing moves */
+        cr_assert_eq(mox_sampler_init(&b, &c, other), MOX_OK);
+        for (int i = 0; i < 300; i++) {
+            uint32_t id = mox_sample(&a, big, V);
+            cr_assert_eq(id, mox_sample(&b, big, V), "top-k %u, draw %d", k, i);
+            above = 0;
+            for (uint32_t t = 0; t < V; t++) {
+                above += big[t] > big[id] || (big[t] == big[id] && t < id);
+            }
+            cr_assert_lt(above, k, "top-k %u: token %u has %u before it", k, id, above);
+        }
     }
 }
