@@ -254,6 +254,10 @@ void mox_store_release(mox_store *st, const mox_lease *l)
 /* Of a step that ended early: whatever it still holds or waits for. */
 static void abandon(mox_store *st, mox_need_entry *n)
 {
+    if (n->state == MOX_NEED_QUEUED) { /* it never had a slot */
+        n->state = MOX_NEED_DONE;
+        return;
+    }
     mox_slot_state s = st->slots.slot[n->slot].state;
     if (n->state == MOX_NEED_RESIDENT) {
         mox_ram_apply(st, MOX_SLOT_UNNEED, n->slot, n->generation);

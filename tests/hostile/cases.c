@@ -534,6 +534,8 @@ const hostile_case hostile_cases[] = {
     {"G78g", "infinite norm", RUN(NUMERIC), .bytes = norm_inf},
     {"G78h", "norm as large as can be", RUN(NUMERIC), .bytes = norm_huge},
     {"G78i", "rope factors of 0", RUN(NUMERIC), .edit = {.tensors = bad_rope_freqs, .data = 128}},
+    {"G78j", "NaN scales where experts wait for room", RUN(NUMERIC), .field = "value llama.expert_used_count",
+     .value = 1, .bytes = scales_nan},
     {"G79", "three widths for two layers", BOTH(KEY),
      .edit = {.without_key = "llama.feed_forward_length", .keys = layers_unequal}},
     {"G80", "tokens that are numbers", BOTH(KEY), .edit = {.without_key = TOK, .keys = tokens_int}},

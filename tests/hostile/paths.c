@@ -87,7 +87,7 @@ const char *path_loop(const tmpdir *dir)
 
 const char *path_missing(const tmpdir *dir)
 {
-    return tmpdir_path(dir, "none\x1B[2J.gguf");
+    return tmpdir_path(dir, "none.gguf");
 }
 
 const char *path_too_long(const tmpdir *dir)
