@@ -1,12 +1,13 @@
-/* Greedy: each new configuration is the best of many random ones, by the number of pairs it newly covers, among equal
- * ones the cheapest. One of its pairs is always taken from those still open, so that every round makes progress. When
- * all are covered, a configuration is the cheaper of two random ones. */
+/* Greedy: each new configuration is the best of many random ones, by the number of pairs that it newly covers for the root of what it
+ * costs. One of its pairs is always taken from those still open, so that every round makes progress. When all are
+ * covered, a configuration is the cheapest of a few random ones. */
 #include "p1/covering.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
-enum { COVER_TRIES = 60, FILL_TRIES = 2 };
+enum { COVER_TRIES = 200, FILL_TRIES = 4 };
 
 typedef struct pair_set {
     bool covered[COVER_MAX_FACTORS][COVER_MAX_FACTORS][COVER_MAX_LEVELS][COVER_MAX_LEVELS];
@@ -87,17 +88,16 @@ uint32_t cover_pairs(const uint8_t *levels, uint32_t n_factors, uint64_t seed, u
     while ((covered < total || n < want) && n < max) {
         cover_config best = {{0}};
         uint32_t best_gain = 0;
-        double best_cost = 0;
+        double best_value = 0;
         bool found = false, open = covered < total;
         for (int t = 0; t < (open ? COVER_TRIES : FILL_TRIES); t++) {
             cover_config c = candidate(&s, levels, n_factors, open, &state);
             uint32_t gain = new_pairs(&s, &c, n_factors);
-            double c_cost = cost(&c);
-            bool better = !found || gain > best_gain || (gain == best_gain && c_cost < best_cost);
-            if (better && is_new(out, n, &c)) {
+            double value = (open ? gain : 1) / sqrt(cost(&c));
+            if ((!found || value > best_value) && is_new(out, n, &c)) {
                 best = c;
                 best_gain = gain;
-                best_cost = c_cost;
+                best_value = value;
                 found = true;
             }
         }
