@@ -249,13 +249,12 @@ mox_err mox_panel_job_init(mox_panel_job *j, mox_isa isa, const mox_mat *w, mox_
     if (fn == NULL && kind == MOX_ACT_F32) {
         fn = p->dequant;
     }
-    *j = (mox_panel_job){
-        .w = w,
-        .f = tile.f,
-        .tile = tile.tile,
-        .fn = fn != NULL ? fn : through_tile[kind],
-        .kind = kind,
-        .chunk_bytes = R * mox_type_row_bytes(w->type, MOX_BLOCK)};
+    *j = (mox_panel_job){.w = w,
+                         .f = tile.f,
+                         .tile = tile.tile,
+                         .fn = fn != NULL ? fn : through_tile[kind],
+                         .kind = kind,
+                         .chunk_bytes = R * mox_type_row_bytes(w->type, MOX_BLOCK)};
     return MOX_OK;
 }
 
@@ -269,7 +268,7 @@ void mox_panel_blocks_add(const mox_panel_job *j, uint32_t g, uint32_t b0, uint3
         mox_panel_run r = {.chunk = mox_mat_chunk(w, g, b0),
                            .stride = w->block_stride,
                            .bytes = j->chunk_bytes,
-                           .fetch = mox_round_up(j->chunk_bytes / n_tiles, 64),
+                           .after = mox_mat_chunk(w, g + 1 < mox_mat_groups(w) ? g + 1 : g, b0),
                            .first = b0,
                            .count = end - b0,
                            .cols = w->cols - b0 * MOX_BLOCK,

@@ -15,6 +15,7 @@
 #define MOX_KERNELS_PANEL_H
 
 #include "kernels/mat_tile.h"
+#include "runtime/core/bits.h"
 
 enum {
     MOX_PANEL_TILE = 12, /* tokens in a tile at most */
@@ -60,7 +61,7 @@ typedef struct mox_panel_run {
     const uint8_t *chunk; /* the weights of block `first` */
     size_t stride;        /* bytes to those of the next */
     size_t bytes;         /* of a block's weights: the next ones are fetched ahead */
-    size_t fetch;         /* the share of a tile in that, whole lines */
+    const uint8_t *after; /* the weights of the run that will probably follow */
     uint32_t first, count;
     uint32_t cols; /* columns from block `first` to the row's end, which closes its last span */
     uint32_t n_tiles;
@@ -74,12 +75,19 @@ typedef struct mox_panel_run {
 /* Adds the partials of the run to the sums of each lane, tile after tile. */
 typedef void mox_panel_fn(const mox_panel_run *r, mox_row_sums *s);
 
-/* Asks for the weights of block b while the one before is multiplied, a share before each tile: a burst of them
- * would take all buffers for misses and stop the tiles. Beyond the run they may be anybody's, which costs nothing. */
+/* Block b; beyond the run, what will be multiplied after it. */
+static inline const uint8_t *mox_panel_block(const mox_panel_run *r, uint32_t b)
+{
+    return b < r->count ? r->chunk + b * r->stride : r->after + (b - r->count) * r->stride;
+}
+
+/* Asks for the share of a tile in block b while the one before is multiplied: all of it at once would take the
+ * buffers of all misses and stop the tiles. */
 static inline void mox_panel_fetch(const mox_panel_run *r, uint32_t b, uint32_t tile)
 {
-    const uint8_t *p = r->chunk + b * r->stride;
-    for (size_t i = r->fetch * tile, end = i + r->fetch; i < end && i < r->bytes; i += 64) {
+    const uint8_t *p = mox_panel_block(r, b);
+    size_t share = mox_round_up(r->bytes / r->n_tiles, 64);
+    for (size_t i = share * tile, end = i + share; i < end && i < r->bytes; i += 64) {
         __builtin_prefetch(p + i, 0, 2);
     }
 }

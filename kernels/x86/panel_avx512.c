@@ -21,9 +21,15 @@ static inline __m512 load_bf16(const uint8_t *p)
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
 }
 
+INLINE void step_floats(const uint8_t *chunk, uint32_t cols, uint32_t j, f_codes *u)
+{
+    (void)j;
+    *u = (f_codes){chunk, cols};
+}
+
 /* One chain per row and lane, over the columns in order. */
 INLINE void f_dot(f_load *load, uint32_t bytes, const f_codes *u, const uint8_t *x, const uint32_t n,
-                  mox_row_sums *s)
+                  mox_row_sums *s, const panel_next *next, f_codes *to)
 {
     const uint8_t *w = u->chunk;
     __m512 t[LANES];
@@ -34,19 +40,15 @@ INLINE void f_dot(f_load *load, uint32_t bytes, const f_codes *u, const uint8_t 
         EACH_LANE t[i] = _mm512_fmadd_ps(v, lane_float(x, n, 0, i), t[i]);
     }
     EACH_LANE add_partial(&s[i], t[i]);
-}
-
-static void unpack_floats(const uint8_t *chunk, uint32_t cols, f_codes *u)
-{
-    *u = (f_codes){chunk, cols};
+    ADVANCE(step_floats, next, 0, to)
 }
 
 TILE_DOT(dot_f32, f_codes, f_dot, load_f32, 64)
 TILE_DOT(dot_f16, f_codes, f_dot, scales_f16, 32)
 TILE_DOT(dot_bf16, f_codes, f_dot, load_bf16, 32)
-PANEL(f32, f_codes, unpack_floats, dot_f32)
-PANEL(f16, f_codes, unpack_floats, dot_f16)
-PANEL(bf16, f_codes, unpack_floats, dot_bf16)
+PANEL(f32, f_codes, step_floats, dot_f32)
+PANEL(f16, f_codes, step_floats, dot_f16)
+PANEL(bf16, f_codes, step_floats, dot_bf16)
 
 #define ROW(TYPE, name) [MOX_TYPE_##TYPE] = mox_panel_avx512_##name,
 const mox_panels mox_panels_avx512 = {.sizes = {LANES, 8, 6, 4}, .of_type = {MOX_TILES_BY_HAND(ROW)}};

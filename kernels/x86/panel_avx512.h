@@ -1,7 +1,7 @@
 /* What the AVX-512 panel kernels share. A block of 16 rows is unpacked once, to lines of unsigned codes (code
  * + 128) in the order of columns and scales of the width in which they are used; then every tile of the panel
  * multiplies it, one accumulator of 16 rows for each of up to 12 lanes. So a format is a function that
- * unpacks, and a few bodies multiply for all formats.
+ * unpacks, in steps that go on between the products of the block before, and a few bodies multiply for all formats.
  *
  * One dpbusd of 512 bits a cycle is the limit. Multiplications and FMAs share its pipes and cost a good part
  * of a product each, so a body has as few of them a column as it can; logic and conversions have pipes of
@@ -51,39 +51,74 @@ static inline void close_spans(mox_row_sums *s, uint32_t n)
     }
 }
 
-/* An unpacked block times one tile: body(u, x, n, s) for each count of lanes. */
+/* What goes on beside the last tile of a block: the next one is unpacked in STEPS steps, whose instructions find
+ * room between the products, and the one after it is fetched. */
+enum { STEPS = 8 };
+
+typedef struct panel_next {
+    const uint8_t *chunk; /* NULL: the run ends */
+    uint32_t cols;
+    const uint8_t *fetch;
+    size_t share; /* of a step in it */
+} panel_next;
+
+static inline panel_next next_of(const mox_panel_run *r, uint32_t b)
+{
+    uint32_t left = r->cols - b * MOX_BLOCK;
+    return (panel_next){.chunk = b + 1 < r->count ? r->chunk + (b + 1) * r->stride : NULL,
+                        .cols = left < 2 * MOX_BLOCK ? left - MOX_BLOCK : MOX_BLOCK,
+                        .fetch = mox_panel_block(r, b + 2),
+                        .share = mox_round_up(r->bytes / STEPS, LINE)};
+}
+
+/* Step j of the next block by step(chunk, cols, j, to) */
+#define ADVANCE(step, next, j, to)                                                                           \
+    if ((next) != NULL) {                                                                                    \
+        for (size_t at = 0; at < (next)->share; at += LINE) {                                                \
+            __builtin_prefetch((next)->fetch + (j) * (next)->share + at, 0, 2);                              \
+        }                                                                                                    \
+        if ((next)->chunk != NULL) {                                                                         \
+            step((next)->chunk, (next)->cols, j, to);                                                        \
+        }                                                                                                    \
+    }
+
+/* An unpacked block times one tile: body(..., u, x, n, s, next, to) for each count of lanes. */
 #define TILE_DOT(name, type, body, ...)                                                                      \
-    static void name(const type *u, const uint8_t *x, uint32_t size, mox_row_sums *s)                        \
+    static void name(const type *u, const uint8_t *x, uint32_t size, mox_row_sums *s,                        \
+                     const panel_next *next, type *to)                                                       \
     {                                                                                                        \
         switch (size) {                                                                                      \
         case LANES:                                                                                          \
-            body(__VA_ARGS__, u, x, LANES, s);                                                               \
+            body(__VA_ARGS__, u, x, LANES, s, next, to);                                                     \
             break;                                                                                           \
         case 8:                                                                                              \
-            body(__VA_ARGS__, u, x, 8, s);                                                                   \
+            body(__VA_ARGS__, u, x, 8, s, next, to);                                                         \
             break;                                                                                           \
         case 6:                                                                                              \
-            body(__VA_ARGS__, u, x, 6, s);                                                                   \
+            body(__VA_ARGS__, u, x, 6, s, next, to);                                                         \
             break;                                                                                           \
         default:                                                                                             \
-            body(__VA_ARGS__, u, x, 4, s);                                                                   \
+            body(__VA_ARGS__, u, x, 4, s, next, to);                                                         \
             break;                                                                                           \
         }                                                                                                    \
     }
 
-/* mox_panel_avx512_<name>: unpack(chunk, cols, &u) and the dot over the run's blocks and tiles. */
-#define PANEL(name, type, unpack, dot)                                                                       \
+/* mox_panel_avx512_<name>: step(chunk, cols, j, &u) unpacks, dot multiplies; over the run's blocks and tiles. */
+#define PANEL(name, type, step, dot)                                                                         \
     void mox_panel_avx512_##name(const mox_panel_run *r, mox_row_sums *s)                                    \
     {                                                                                                        \
-        type u;                                                                                              \
+        type u[2];                                                                                           \
+        for (uint32_t j = 0; j < STEPS; j++) {                                                               \
+            step(r->chunk, r->cols < MOX_BLOCK ? r->cols : MOX_BLOCK, j, &u[0]);                             \
+        }                                                                                                    \
         for (uint32_t b = 0; b < r->count; b++) {                                                            \
             uint32_t left = r->cols - b * MOX_BLOCK;                                                         \
             bool close = left <= MOX_BLOCK || (r->first + b) % MOX_SPAN_BLOCKS == MOX_SPAN_BLOCKS - 1;       \
-            unpack(r->chunk + b * r->stride, left < MOX_BLOCK ? left : MOX_BLOCK, &u);                       \
+            panel_next next = next_of(r, b);                                                                 \
             mox_row_sums *of_tile = s;                                                                       \
             for (uint32_t t = 0; t < r->n_tiles; of_tile += r->size[t++]) {                                  \
-                mox_panel_fetch(r, b + 1, t);                                                                \
-                dot(&u, r->tile[t] + b * r->tile_stride, r->size[t], of_tile);                               \
+                dot(&u[b % 2], r->tile[t] + b * r->tile_stride, r->size[t], of_tile,                         \
+                    t + 1 == r->n_tiles ? &next : NULL, &u[(b + 1) % 2]);                                    \
                 if (close) {                                                                                 \
                     close_spans(of_tile, r->size[t]);                                                        \
                 }                                                                                            \

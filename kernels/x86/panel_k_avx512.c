@@ -12,7 +12,11 @@ typedef struct k_codes {
     int32_t first[4][R];  /* pairs of int16 for the sums of 32: where the sum starts */
     int32_t min[8][R];    /* pairs of minimums for the sums of 16 or 32 */
     float d[R], dmin[R];
+    uint8_t sc[16][R]; /* Q2_K, Q3_K: scales from the first step for the others */
 } k_codes;
+
+/* Step j of unpacking */
+typedef void k_step(const uint8_t *chunk, uint32_t cols, uint32_t j, k_codes *u);
 
 typedef struct k_shape {
     uint32_t sub;      /* columns of a scale: 16, 32; 256: scales are in the codes */
@@ -34,8 +38,8 @@ INLINE __m512i pairs_dot(__m512i start, const int32_t (*pair)[R], uint32_t count
 }
 
 /* sum += scale_j * S_j over the sub-blocks */
-INLINE void add_sub_blocks(const k_shape f, const k_codes *u, const uint8_t *x, const uint32_t n,
-                           __m512i *sum)
+INLINE void add_sub_blocks(const k_shape f, k_step *step, const k_codes *u, const uint8_t *x,
+                           const uint32_t n, __m512i *sum, const panel_next *next, k_codes *to)
 {
     const uint32_t words = f.sub / 4, n_sub = MOX_BLOCK / f.sub;
     const uint8_t *start = x + (size_t)(f.sub == 16 ? MOX_PANEL_K_START16 : MOX_PANEL_K_START32) * n * 4;
@@ -53,10 +57,16 @@ INLINE void add_sub_blocks(const k_shape f, const k_codes *u, const uint8_t *x, 
             sum[i] = f.small ? _mm512_dpwssd_epi32(sum[i], acc[i], scale)
                              : _mm512_add_epi32(sum[i], _mm512_mullo_epi32(acc[i], scale));
         }
+        if (f.sub == 32) {
+            ADVANCE(step, next, j, to)
+        } else if (j % 2 != 0) {
+            ADVANCE(step, next, j / 2, to)
+        }
     }
 }
 
-INLINE void add_block(const k_codes *u, const uint8_t *x, const uint32_t n, __m512i *sum)
+INLINE void add_block(k_step *step, const k_codes *u, const uint8_t *x, const uint32_t n, __m512i *sum,
+                      const panel_next *next, k_codes *to)
 {
 #pragma GCC unroll 1
     for (uint32_t w = 0; w < 64; w += 8, x += (size_t)8 * n * 4) {
@@ -64,6 +74,7 @@ INLINE void add_block(const k_codes *u, const uint8_t *x, const uint32_t n, __m5
         for (uint32_t k = 0; k < 8; k++) {
             lanes_dot(sum, line(u->code[w + k]), x, n, k);
         }
+        ADVANCE(step, next, w / 8, to)
     }
 }
 
@@ -86,7 +97,8 @@ INLINE void finish_k(const k_shape f, const k_codes *u, const uint8_t *x, const 
     }
 }
 
-INLINE void k_dot(const k_shape f, const k_codes *u, const uint8_t *x, const uint32_t n, mox_row_sums *s)
+INLINE void k_dot(const k_shape f, k_step *step, const k_codes *u, const uint8_t *x, const uint32_t n,
+                  mox_row_sums *s, const panel_next *next, k_codes *to)
 {
     __m512i sum[LANES];
     EACH_LANE sum[i] = _mm512_setzero_si512();
@@ -98,9 +110,9 @@ INLINE void k_dot(const k_shape f, const k_codes *u, const uint8_t *x, const uin
         EACH_LANE sum[i] = _mm512_mullo_epi32(lane_int(x, n, MOX_PANEL_K_SUM, i), times);
     }
     if (f.sub == MOX_BLOCK) {
-        add_block(u, x, n, sum);
+        add_block(step, u, x, n, sum, next, to);
     } else {
-        add_sub_blocks(f, u, x, n, sum);
+        add_sub_blocks(f, step, u, x, n, sum, next, to);
     }
     finish_k(f, u, x, n, sum, s);
 }
@@ -108,13 +120,6 @@ INLINE void k_dot(const k_shape f, const k_codes *u, const uint8_t *x, const uin
 /* Q4_K's codes less 8, times activations, are at most 32 * 8 * 127 in a sub-block. */
 enum { Q4_CENTRE = 8, Q3_PLUS = 127 };
 _Static_assert(32 * Q4_CENTRE * 127 <= INT16_MAX, "the sums of Q4_K's sub-blocks fit int16");
-
-TILE_DOT(dot_q4, k_codes, k_dot, (k_shape){.sub = 32, .mins = 4, .small = true, .first = true})
-TILE_DOT(dot_q5, k_codes, k_dot, (k_shape){.sub = 32, .mins = 4})
-TILE_DOT(dot_iq4, k_codes, k_dot, (k_shape){.sub = 32})
-TILE_DOT(dot_q6, k_codes, k_dot, (k_shape){.sub = 16})
-TILE_DOT(dot_q2, k_codes, k_dot, (k_shape){.sub = MOX_BLOCK, .mins = 8})
-TILE_DOT(dot_q3, k_codes, k_dot, (k_shape){.sub = MOX_BLOCK, .start_all = -Q3_PLUS})
 
 static inline void keep(void *to, __m512i v)
 {
@@ -150,56 +155,57 @@ INLINE void keep_k45_scales(k_codes *u, const uint8_t *chunk, int centre)
     }
 }
 
-static void unpack_q4_k(const uint8_t *chunk, uint32_t cols, k_codes *u)
+INLINE void step_q4_k(const uint8_t *chunk, uint32_t cols, uint32_t j, k_codes *u)
 {
     (void)cols;
     const __m512i offset = _mm512_set1_epi8(128 - Q4_CENTRE);
-    const uint8_t *q = chunk + 4 * LINE;
-    keep_k45_scales(u, chunk, Q4_CENTRE);
-    for (uint32_t c = 0; c < 4; c++) {
-#pragma GCC unroll 8
-        for (uint32_t k = 0; k < 8; k++) {
-            __m512i v = line(q + (8 * c + k) * LINE);
-            keep(u->code[16 * c + k], _mm512_add_epi8(nibbles_low(v), offset));
-            keep(u->code[16 * c + 8 + k], _mm512_add_epi8(nibbles_high(v), offset));
-        }
+    const uint8_t *q = chunk + (4 + 4 * (size_t)j) * LINE;
+    uint8_t(*to)[LINE] = u->code + 16 * (j / 2) + 4 * (j % 2);
+    if (j == 0) {
+        keep_k45_scales(u, chunk, Q4_CENTRE);
+    }
+#pragma GCC unroll 4
+    for (uint32_t k = 0; k < 4; k++) {
+        __m512i v = line(q + k * LINE);
+        keep(to[k], _mm512_add_epi8(nibbles_low(v), offset));
+        keep(to[k + 8], _mm512_add_epi8(nibbles_high(v), offset));
     }
 }
 
 /* The fifth bits of sub-blocks 2c and 2c + 1 of all four c are the same eight lines, each behind one of the
  * first eight lines of nibbles: bits 2c and 2c + 1. */
-static void unpack_q5_k(const uint8_t *chunk, uint32_t cols, k_codes *u)
+INLINE void step_q5_k(const uint8_t *chunk, uint32_t cols, uint32_t j, k_codes *u)
 {
     (void)cols;
     const __m512i bit4 = _mm512_set1_epi8(16), top = _mm512_set1_epi8(-128);
     const uint8_t *lines = chunk + 4 * LINE;
-    keep_k45_scales(u, chunk, 0);
-    for (uint32_t k = 0; k < 8; k++) {
-        __m512i fifth = line(lines + (2 * k + 1) * LINE);
+    if (j == 0) {
+        keep_k45_scales(u, chunk, 0);
+    }
+    __m512i fifth = line(lines + (2 * j + 1) * LINE);
 #pragma GCC unroll 4
-        for (uint32_t c = 0; c < 4; c++) {
-            __m512i v = line(lines + (c == 0 ? 2 * k : 16 + (c - 1) * 8 + k) * LINE);
-            __m512i moved = c == 3 ? _mm512_srli_epi16(fifth, 2) : _mm512_slli_epi16(fifth, 4 - 2 * c);
-            __m512i next = _mm512_slli_epi16(_mm512_srli_epi16(fifth, 2 * c + 1), 4);
-            __m512i low = or_masked(nibbles_low(v), moved, bit4);
-            __m512i high = or_masked(nibbles_high(v), next, bit4);
-            keep(u->code[16 * c + k], _mm512_or_si512(low, top));
-            keep(u->code[16 * c + 8 + k], _mm512_or_si512(high, top));
-        }
+    for (uint32_t c = 0; c < 4; c++) {
+        __m512i v = line(lines + (c == 0 ? 2 * j : 16 + (c - 1) * 8 + j) * LINE);
+        __m512i moved = c == 3 ? _mm512_srli_epi16(fifth, 2) : _mm512_slli_epi16(fifth, 4 - 2 * c);
+        __m512i next = _mm512_slli_epi16(_mm512_srli_epi16(fifth, 2 * c + 1), 4);
+        __m512i low = or_masked(nibbles_low(v), moved, bit4);
+        __m512i high = or_masked(nibbles_high(v), next, bit4);
+        keep(u->code[16 * c + j], _mm512_or_si512(low, top));
+        keep(u->code[16 * c + 8 + j], _mm512_or_si512(high, top));
     }
 }
 
-static void unpack_q6_k(const uint8_t *chunk, uint32_t cols, k_codes *u)
+INLINE void step_q6_k(const uint8_t *chunk, uint32_t cols, uint32_t j, k_codes *u)
 {
     (void)cols;
     const __m512i bits45 = _mm512_set1_epi8(0x30), offset = _mm512_set1_epi8(128 - Q6_OFFSET);
-    const uint8_t *scales = chunk + Q6_HEAD, *q = scales + Q6_SCALES;
-    _mm512_store_ps(u->d, scales_f16(chunk));
-#pragma GCC unroll 16
-    for (uint32_t j = 0; j < 16; j++) {
-        keep(u->scale[j], widen_s8(scales + j * R));
+    const uint8_t *scales = chunk + Q6_HEAD, *q = scales + Q6_SCALES + 6 * (size_t)j * LINE;
+    if (j == 0) {
+        _mm512_store_ps(u->d, scales_f16(chunk));
     }
-    for (uint32_t i = 0; i < 16; i++, q += 3 * LINE) {
+    keep(u->scale[2 * j], widen_s8(scales + 2 * j * R));
+    keep(u->scale[2 * j + 1], widen_s8(scales + (2 * j + 1) * R));
+    for (uint32_t i = 2 * j; i < 2 * j + 2; i++, q += 3 * LINE) {
         const uint32_t hg = i / 4, to = 4 * (8 * (hg / 2) + hg % 2) + i % 4; /* of its four sub-blocks */
         __m512i l0 = line(q), l1 = line(q + LINE), top = line(q + 2 * LINE);
         __m512i c0 = or_masked(nibbles_low(l0), _mm512_slli_epi16(top, 4), bits45);
@@ -214,28 +220,29 @@ static void unpack_q6_k(const uint8_t *chunk, uint32_t cols, k_codes *u)
 }
 
 /* Codes times scales are at most 3 * 15, two of them in a product of 16 bits. */
-static void unpack_q2_k(const uint8_t *chunk, uint32_t cols, k_codes *u)
+INLINE void step_q2_k(const uint8_t *chunk, uint32_t cols, uint32_t j, k_codes *u)
 {
     (void)cols;
     const __m512i low2 = _mm512_set1_epi8(3);
-    k2_scales sc;
-    unpack_k2_scales(chunk + LINE, &sc);
-    keep_d(u, chunk);
+    const uint32_t hg = j / 2, sub = 8 * (hg / 2) + hg % 2, at = 2 * (j % 2);
+    const uint8_t *q = chunk + (5 + 2 * (size_t)j) * LINE;
+    if (j == 0) {
+        k2_scales sc;
+        unpack_k2_scales(chunk + LINE, &sc);
+        keep_d(u, chunk);
 #pragma GCC unroll 8
-    for (uint32_t c = 0; c < 8; c++) {
-        keep(u->min[c], pair_u8(sc.mn[2 * c], sc.mn[2 * c + 1]));
+        for (uint32_t c = 0; c < 8; c++) {
+            keep(u->min[c], pair_u8(sc.mn[2 * c], sc.mn[2 * c + 1]));
+        }
+        memcpy(u->sc, sc.sc, sizeof u->sc);
     }
-    const uint8_t *q = chunk + 5 * LINE;
-    for (uint32_t hg = 0; hg < 4; hg++, q += 4 * LINE) {
-        const uint32_t sub = 8 * (hg / 2) + hg % 2;
 #pragma GCC unroll 4
-        for (uint32_t t = 0; t < 4; t++) {
-            __m512i scale = pair_u8(sc.sc[sub + 2 * t], sc.sc[sub + 2 * t]);
-#pragma GCC unroll 4
-            for (uint32_t k = 0; k < 4; k++) {
-                __m512i code = _mm512_and_si512(_mm512_srli_epi16(line(q + k * LINE), 2 * t), low2);
-                keep(u->code[4 * (sub + 2 * t) + k], _mm512_mullo_epi16(code, scale));
-            }
+    for (uint32_t t = 0; t < 4; t++) {
+        __m512i scale = pair_u8(u->sc[sub + 2 * t], u->sc[sub + 2 * t]);
+#pragma GCC unroll 2
+        for (uint32_t k = 0; k < 2; k++) {
+            __m512i code = _mm512_and_si512(_mm512_srli_epi16(line(q + k * LINE), 2 * t), low2);
+            keep(u->code[4 * (sub + 2 * t) + at + k], _mm512_mullo_epi16(code, scale));
         }
     }
 }
@@ -251,56 +258,63 @@ static inline __m512i q3_table(__m512i scale, __m512i scale4)
     return _mm512_add_epi8(base, _mm512_add_epi8(one, two));
 }
 
-static void unpack_q3_k(const uint8_t *chunk, uint32_t cols, k_codes *u)
+INLINE void step_q3_k(const uint8_t *chunk, uint32_t cols, uint32_t j, k_codes *u)
 {
     (void)cols;
     const __m512i low2 = _mm512_set1_epi8(3), spread = _mm512_set1_epi32(0x01010101);
     const __m512i row4 = _mm512_broadcast_i32x4(_mm_set_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0));
     const uint8_t *body = chunk + Q3_HEAD, *lines = body + Q3_SCALES;
-    _Alignas(64) uint8_t sc[16][R];
-    unpack_q3_scales(body, sc);
-    _mm512_store_ps(u->d, scales_f16(chunk));
-    for (uint32_t hg = 0; hg < 4; hg++) {
-        const uint32_t h = hg / 2, g = hg % 2, sub = 8 * h + g;
-        const uint8_t *q = lines + (h == 0 ? 8 * g : 16 + 4 * g) * LINE, *top = lines + (8 * g + 1) * LINE;
-        const size_t step = h == 0 ? 2 * LINE : LINE;
+    const uint32_t hg = j / 2, h = hg / 2, g = hg % 2, sub = 8 * h + g, at = 2 * (j % 2);
+    const size_t step = h == 0 ? 2 * LINE : LINE;
+    const uint8_t *q = lines + (h == 0 ? 8 * g : 16 + 4 * g) * LINE + at * step;
+    const uint8_t *top = lines + (8 * g + 1 + 2 * at) * LINE;
+    if (j == 0) {
+        unpack_q3_scales(body, u->sc);
+        _mm512_store_ps(u->d, scales_f16(chunk));
+    }
 #pragma GCC unroll 4
-        for (uint32_t t = 0; t < 4; t++) {
-            const __m512i bit = _mm512_set1_epi8((char)(1 << (4 * h + t)));
-            __m512i scale = _mm512_mullo_epi32(widen_u8(sc[sub + 2 * t]), spread);
-            __m512i scale2 = _mm512_add_epi8(scale, scale), scale4 = _mm512_add_epi8(scale2, scale2);
-            __m512i table = q3_table(scale, scale4);
-#pragma GCC unroll 4
-            for (uint32_t k = 0; k < 4; k++) {
-                __m512i at = or_masked(row4, _mm512_srli_epi16(line(q + k * step), 2 * t), low2);
-                __m512i code = _mm512_shuffle_epi8(table, at);
-                __mmask64 set = _mm512_test_epi8_mask(line(top + 2 * k * LINE), bit);
-                keep(u->code[4 * (sub + 2 * t) + k], _mm512_mask_add_epi8(code, set, code, scale4));
-            }
+    for (uint32_t t = 0; t < 4; t++) {
+        const __m512i bit = _mm512_set1_epi8((char)(1 << (4 * h + t)));
+        __m512i scale = _mm512_mullo_epi32(widen_u8(u->sc[sub + 2 * t]), spread);
+        __m512i scale2 = _mm512_add_epi8(scale, scale), scale4 = _mm512_add_epi8(scale2, scale2);
+        __m512i table = q3_table(scale, scale4);
+#pragma GCC unroll 2
+        for (uint32_t k = 0; k < 2; k++) {
+            __m512i place = or_masked(row4, _mm512_srli_epi16(line(q + k * step), 2 * t), low2);
+            __m512i code = _mm512_shuffle_epi8(table, place);
+            __mmask64 set = _mm512_test_epi8_mask(line(top + 2 * k * LINE), bit);
+            keep(u->code[4 * (sub + 2 * t) + at + k], _mm512_mask_add_epi8(code, set, code, scale4));
         }
     }
 }
 
-static void unpack_iq4_xs(const uint8_t *chunk, uint32_t cols, k_codes *u)
+INLINE void step_iq4_xs(const uint8_t *chunk, uint32_t cols, uint32_t j, k_codes *u)
 {
     (void)cols;
-    const uint8_t *q = chunk + 2 * LINE;
-    _mm512_store_ps(u->d, scales_f16(chunk));
-    for (uint32_t j = 0; j < 8; j++, q += 4 * LINE) {
-        keep(u->scale[j], iq4_xs_scale(chunk, j));
+    const uint8_t *q = chunk + (2 + 4 * (size_t)j) * LINE;
+    if (j == 0) {
+        _mm512_store_ps(u->d, scales_f16(chunk));
+    }
+    keep(u->scale[j], iq4_xs_scale(chunk, j));
 #pragma GCC unroll 4
-        for (uint32_t k = 0; k < 4; k++) {
-            __m512i low, high;
-            codes_iq4(q, k, &low, &high);
-            keep(u->code[8 * j + k], low);
-            keep(u->code[8 * j + 4 + k], high);
-        }
+    for (uint32_t k = 0; k < 4; k++) {
+        __m512i low, high;
+        codes_iq4(q, k, &low, &high);
+        keep(u->code[8 * j + k], low);
+        keep(u->code[8 * j + 4 + k], high);
     }
 }
 
-PANEL(q2_k, k_codes, unpack_q2_k, dot_q2)
-PANEL(q3_k, k_codes, unpack_q3_k, dot_q3)
-PANEL(q4_k, k_codes, unpack_q4_k, dot_q4)
-PANEL(q5_k, k_codes, unpack_q5_k, dot_q5)
-PANEL(q6_k, k_codes, unpack_q6_k, dot_q6)
-PANEL(iq4_xs, k_codes, unpack_iq4_xs, dot_iq4)
+TILE_DOT(dot_q4, k_codes, k_dot, (k_shape){.sub = 32, .mins = 4, .small = true, .first = true}, step_q4_k)
+TILE_DOT(dot_q5, k_codes, k_dot, (k_shape){.sub = 32, .mins = 4}, step_q5_k)
+TILE_DOT(dot_iq4, k_codes, k_dot, (k_shape){.sub = 32}, step_iq4_xs)
+TILE_DOT(dot_q6, k_codes, k_dot, (k_shape){.sub = 16}, step_q6_k)
+TILE_DOT(dot_q2, k_codes, k_dot, (k_shape){.sub = MOX_BLOCK, .mins = 8}, step_q2_k)
+TILE_DOT(dot_q3, k_codes, k_dot, (k_shape){.sub = MOX_BLOCK, .start_all = -Q3_PLUS}, step_q3_k)
+
+PANEL(q2_k, k_codes, step_q2_k, dot_q2)
+PANEL(q3_k, k_codes, step_q3_k, dot_q3)
+PANEL(q4_k, k_codes, step_q4_k, dot_q4)
+PANEL(q5_k, k_codes, step_q5_k, dot_q5)
+PANEL(q6_k, k_codes, step_q6_k, dot_q6)
+PANEL(iq4_xs, k_codes, step_iq4_xs, dot_iq4)
