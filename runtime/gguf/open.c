@@ -34,6 +34,21 @@ static mox_err in_file(const char *path, mox_err err)
     return e.fix[0] ? mox_err_fix("%s", e.fix) : err;
 }
 
+/* Endings that programs give to what they have not finished. */
+static bool is_unfinished(const char *name)
+{
+    static const char *const ends[] = {".part",  ".partial",    ".incomplete", ".crdownload",
+                                       ".aria2", ".opdownload", ".download",   ".tmp"};
+    size_t n = strlen(name);
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        size_t k = strlen(ends[i]);
+        if (n > k && strcmp(name + n - k, ends[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static const char *file_kind(mode_t mode)
 {
     return S_ISDIR(mode)    ? "a directory"
@@ -133,7 +148,12 @@ static mox_err open_part(mox_gguf **out, const char *path)
     }
     if (err != MOX_OK) {
         mox_gguf_close(&g);
-        return in_file(path, err);
+        err = in_file(path, err);
+        bool short_name = (err == MOX_E_TRUNCATED || err == MOX_E_NOT_GGUF) && is_unfinished(path);
+        return short_name
+                   ? mox_err_fix(
+                         "its name says that the download has not ended: let it end, or start it again")
+                   : err;
     }
     *out = g;
     return MOX_OK;
@@ -338,6 +358,7 @@ static mox_err find_in_dir(const char *dir, char **out)
 {
     mox_err err = MOX_OK;
     char *name = NULL;
+    bool unfinished = false, safetensors = false;
     const struct dirent *e = NULL;
     DIR *d = opendir(dir);
     if (!d) {
@@ -345,6 +366,8 @@ static mox_err find_in_dir(const char *dir, char **out)
     }
     while (err == MOX_OK && (e = readdir(d))) {
         size_t n = strlen(e->d_name);
+        unfinished = unfinished || is_unfinished(e->d_name);
+        safetensors = safetensors || (n > 12 && strcmp(e->d_name + n - 12, ".safetensors") == 0);
         if (n <= 5 || strcmp(e->d_name + n - 5, ".gguf") != 0 || (name && same_model(name, e->d_name))) {
             continue;
         }
@@ -360,7 +383,14 @@ static mox_err find_in_dir(const char *dir, char **out)
     }
     closedir(d);
     if (err == MOX_OK && !name) {
-        err = MOX_FAIL(MOX_E_OPEN, "the directory holds no .gguf file");
+        err = MOX_FAIL(MOX_E_OPEN, "the directory holds no .gguf file%s",
+                       unfinished    ? ", but an unfinished download"
+                       : safetensors ? ", but safetensors files"
+                                     : "");
+        if (unfinished || safetensors) {
+            mox_err_fix("%s", unfinished ? "let the download end, or start it again"
+                                         : "convert_hf_to_gguf.py of llama.cpp makes a GGUF file of them");
+        }
     }
     if (err == MOX_OK && asprintf(out, "%s/%s", dir, name) < 0) {
         err = MOX_FAIL(MOX_E_NO_MEMORY, "no memory for a file name");

@@ -271,7 +271,8 @@ static int by_offset(const void *a, const void *b)
 static mox_err place_tensors(mox_gguf *g, uint64_t header, uint64_t alignment)
 {
     char name[MOX_GGUF_MAX_NAME * 4 + 1], other[MOX_GGUF_MAX_NAME * 4 + 1];
-    uint64_t file = g->parts[0].bytes, start = 0, used = 0;
+    uint64_t file = g->parts[0].bytes, start = 0, used = 0, whole = 0;
+    const mox_gguf_tensor *last = NULL;
     if (!mox_align_u64(header, alignment, &start)) {
         return MOX_FAIL(MOX_E_LIMIT, "a header of %" PRIu64 " bytes", header);
     }
@@ -286,12 +287,16 @@ static mox_err place_tensors(mox_gguf *g, uint64_t header, uint64_t alignment)
         if (!mox_add_u64(t->off, start, &t->off) || !mox_add_u64(t->off, t->bytes, &end)) {
             return MOX_FAIL(MOX_E_TENSOR, "tensor %s ends beyond 2^64", name);
         }
-        if (end > file) {
-            MOX_FAIL(MOX_E_TRUNCATED, "the file has %" PRIu64 " bytes, tensor %s needs %" PRIu64, file, name,
-                     end);
-            return mox_err_fix("the download may be incomplete; compare its size with the source");
+        if (end > whole) {
+            whole = end;
+            last = t;
         }
         g->by_name[i] = t;
+    }
+    if (whole > file) {
+        MOX_FAIL(MOX_E_TRUNCATED, "the file has %" PRIu64 " bytes and needs %" PRIu64 " (up to tensor %s)",
+                 file, whole, mox_escape(last->name, name, sizeof name));
+        return mox_err_fix("the download may be incomplete; compare its size with the source");
     }
     if (g->n_tensors == 0) {
         g->parts[0].unused = file - header;
@@ -321,7 +326,8 @@ static mox_err check_magic(const uint8_t *p, size_t len, uint64_t file_bytes)
         return MOX_OK;
     }
     if (file_bytes == 0) {
-        return MOX_FAIL(MOX_E_NOT_GGUF, "the file is empty");
+        MOX_FAIL(MOX_E_NOT_GGUF, "the file is empty");
+        return mox_err_fix("download the model again");
     }
     const char *fix = NULL, *what = gguf_sniff(p, len, file_bytes, &fix);
     if (what) {
@@ -343,7 +349,9 @@ static mox_err take_counts(cursor *c, mox_gguf *g)
         return mox_err_fix("a little-endian version of the model is needed");
     }
     if (!c->failed && g->version != 2 && g->version != 3) {
-        return MOX_FAIL(MOX_E_VERSION, "GGUF version %u; 2 and 3 can be read", g->version);
+        MOX_FAIL(MOX_E_VERSION, "GGUF version %u; 2 and 3 can be read", g->version);
+        return mox_err_fix(g->version == 1 ? "a newer GGUF of the model is needed; version 1 was used in 2023"
+                                           : "the file may be damaged, or made for a newer moxie");
     }
     uint64_t n_tensors = take_u64(c), n_kv = take_u64(c);
     if (c->failed) {

@@ -11,22 +11,29 @@ typedef struct signature {
     const char *bytes;
     uint32_t n;
     const char *what, *fix;
+    const char *inside; /* has to occur in the first bytes, too; NULL: nothing */
 } signature;
 
 static const char convert[] =
     "a GGUF version of the model is needed; convert_hf_to_gguf.py of llama.cpp makes one";
 static const char old[] = "download the model again in GGUF form; the older formats are no longer in use";
 static const char unpack[] = "unpack it first";
+static const char again[] = "download the model again; this was saved under its name";
 
-#define SIG(bytes, what, fix)                                                                                \
+enum { LOOKED_AT = 512 };
+
+#define SIG_WITH(bytes, inside, what, fix)                                                                   \
     {                                                                                                        \
-        bytes, sizeof(bytes) - 1, what, fix                                                                  \
+        bytes, sizeof(bytes) - 1, what, fix, inside                                                          \
     }
+#define SIG(bytes, what, fix) SIG_WITH(bytes, NULL, what, fix)
 
 static const signature signatures[] = {
     SIG("version https://git-lfs", "a git-lfs pointer, not the model itself",
         "git lfs pull fetches the model"),
-    SIG("PK\x03\x04", "a zip archive (PyTorch weights are zip files too)", convert),
+    SIG_WITH("PK\x03\x04", "data.pkl", "PyTorch weights (a zip archive of pickles)", convert),
+    SIG_WITH("PK\x03\x04", ".npy", "NumPy arrays (a zip archive)", convert),
+    SIG("PK\x03\x04", "a zip archive", "unpack it first; weights of PyTorch have to be converted to GGUF"),
     SIG("\x1F\x8B", "gzip data", unpack),
     SIG("\x28\xB5\x2F\xFD", "zstd data", unpack),
     SIG("\xFD"
@@ -35,6 +42,17 @@ static const signature signatures[] = {
     SIG("BZh", "bzip2 data", unpack),
     SIG("7z\xBC\xAF", "a 7z archive", unpack),
     SIG("\x80\x02", "a Python pickle (PyTorch weights)", convert),
+    SIG("\x80\x03", "a Python pickle (PyTorch weights)", convert),
+    SIG("\x80\x04", "a Python pickle (PyTorch weights)", convert),
+    SIG("\x80\x05", "a Python pickle (PyTorch weights)", convert),
+    SIG("\x89HDF\r\n", "HDF5 data (Keras weights)", convert),
+    SIG("\x93NUMPY", "a NumPy array", convert),
+    SIG("%PDF", "a PDF document", again),
+    SIG_WITH("{", "\"weight_map\"", "the index of safetensors files, not the model itself", convert),
+    SIG_WITH("{", "\"architectures\"", "the configuration of a model, not the model itself",
+             "name the .gguf file"),
+    SIG_WITH("{", "\"error\"", "an error message in JSON", again),
+    SIG("{\"", "JSON text", again),
     SIG("\x7F"
         "ELF",
         "a program", NULL),
@@ -57,6 +75,16 @@ static bool is_html(const uint8_t *p, size_t n)
             strncasecmp((const char *)p, "<?xml", 5) == 0 || strncasecmp((const char *)p, "<head", 5) == 0);
 }
 
+/* Letters, spaces and line ends as far as one looks. */
+static bool is_text(const uint8_t *p, size_t n)
+{
+    size_t i = 0, end = n < LOOKED_AT ? n : LOOKED_AT;
+    while (i < end && ((p[i] >= 0x20 && p[i] != 0x7F) || p[i] == '\n' || p[i] == '\r' || p[i] == '\t')) {
+        i++;
+    }
+    return i == end && n >= 8 && memchr(p, ' ', end);
+}
+
 static bool is_zero(const uint8_t *p, size_t n)
 {
     size_t i = 0;
@@ -70,7 +98,8 @@ const char *gguf_sniff(const uint8_t *p, size_t n, uint64_t file_bytes, const ch
 {
     for (size_t i = 0; i < sizeof signatures / sizeof signatures[0]; i++) {
         const signature *s = &signatures[i];
-        if (n >= s->n && memcmp(p, s->bytes, s->n) == 0) {
+        bool inside = !s->inside || memmem(p, n < LOOKED_AT ? n : LOOKED_AT, s->inside, strlen(s->inside));
+        if (n >= s->n && memcmp(p, s->bytes, s->n) == 0 && inside) {
             *fix = s->fix;
             return s->what;
         }
@@ -86,6 +115,14 @@ const char *gguf_sniff(const uint8_t *p, size_t n, uint64_t file_bytes, const ch
     if (n > 0 && is_zero(p, n < 4096 ? n : 4096)) {
         *fix = "download it again";
         return "a file of zeros at its start, as an unfinished download leaves it";
+    }
+    if (n > 262 && memcmp(p + 257, "ustar", 5) == 0) {
+        *fix = unpack;
+        return "a tar archive";
+    }
+    if (is_text(p, n)) {
+        *fix = again;
+        return "a text";
     }
     return NULL;
 }

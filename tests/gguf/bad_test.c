@@ -247,7 +247,7 @@ static const struct {
     {"G44b name like a path", {.tensors = tensor_like_a_path, .data = 128}, MOX_E_TENSOR},
     {"G44c name no UTF-8", {.tensors = tensor_no_utf8, .data = 128}, MOX_E_TENSOR},
     {"G45 name twice", {.tensors = tensor_again, .data = 128}, MOX_E_TENSOR},
-    {"G51b", {.tensors = tensors_that_wrap, .data = 128}, MOX_E_TRUNCATED},
+    {"G51b", {.tensors = tensors_that_wrap, .data = 128}, MOX_E_TENSOR},
     {"G57b beyond the end by 1", {.tensors = tensor_one_byte_too_far, .data = 128}, MOX_E_TRUNCATED},
 };
 
@@ -358,13 +358,20 @@ static const other_file others[] = {
     OTHER("G04d ggla", "algg\1\0\0\0\0\0\0\0", "ggla"),
     OTHER("G05c", "FUGG\0\0\0\3", "big-endian"),
     OTHER("G14a", "\x1F\x8B\x08\0\0\0\0\0", "gzip"),
-    OTHER("G14b", "PK\x03\x04....", "zip"),
+    OTHER("G14b", "PK\x03\x04....", "a zip archive"),
     OTHER("G14c", "\x20\0\0\0\0\0\0\0{\"__metadata__\":{\"format\":\"pt\"}}       ", "safetensors"),
     OTHER("G14d", "<!DOCTYPE html><html>", "web page"),
     OTHER("G14e", "\n  <html lang=en>", "web page"),
     OTHER("G14f", "version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 26440000000\n", "git-lfs"),
     OTHER("G14g", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "unfinished"),
-    OTHER("G14h text", "hello, world", "begins with \"hell\""),
+    OTHER("G14h text", "hello, world", "a text"),
+    OTHER("G14h short", "hello", "begins with \"hell\""),
+    OTHER("G14j", "PK\x03\x04..........................archive/data.pkl", "PyTorch"),
+    OTHER("G14k", "\x80\x04\x95........", "pickle"),
+    OTHER("G14l", "{\"error\":\"Repository not found\"}", "error message"),
+    OTHER("G14m", "{\"metadata\":{},\"weight_map\":{}}", "index of safetensors"),
+    OTHER("G14n", "{ \"architectures\": [\"MixtralForCausalLM\"] }", "configuration"),
+    OTHER("G14o", "\x89HDF\r\n\x1A\n", "HDF5"),
     OTHER("G14i", "\x1B]0;x\x07", "begins with \"\\x1B]0;\""),
 };
 

@@ -282,6 +282,12 @@ Test(gguf_files, directories)
     mox_gguf *g = NULL;
     toy_build(&b, NULL);
     refuse(dir.path, MOX_E_OPEN, "no .gguf");
+    tmpdir_write(&dir, "model-00001-of-00019.safetensors", "x", 1);
+    refuse(dir.path, MOX_E_OPEN, "but safetensors files");
+    tmpdir_write(&dir, "one.gguf.part", b.p, b.n / 2);
+    refuse(dir.path, MOX_E_OPEN, "an unfinished download");
+    refuse(tmpdir_path(&dir, "one.gguf.part"), MOX_E_TRUNCATED, "the file has");
+    cr_expect(strstr(mox_err_last()->fix, "not ended"), "%s", mox_err_last()->fix);
     tmpdir_write(&dir, "README.md", "x", 1);
     tmpdir_write(&dir, "one.gguf", b.p, b.n);
     cr_assert_eq(mox_gguf_open(&g, dir.path), MOX_OK, "%s", mox_err_last()->msg);

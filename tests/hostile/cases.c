@@ -459,7 +459,7 @@ const hostile_case hostile_cases[] = {
     {"G49", "2^32 rows", BOTH(TRUNCATED), .field = "ne1 " GATE, .value = P(32)},
     {"G50a", "2^42 times 32 and 32 elements", BOTH(TRUNCATED), .field = "ne0 " EMBD, .value = P(42) + 32},
     {"G50b", "bytes that wrap", BOTH(TENSOR), .field = "ne1 " EMBD, .value = P(59)},
-    {"G51", "two tensors that add up to 2^64", BOTH(TRUNCATED),
+    {"G51", "two tensors that add up to 2^64", BOTH(TENSOR),
      .edit = {.tensors = tensors_that_wrap, .data = 128}},
     {"G52", "padding that wraps", BOTH(TENSOR), .field = "off " NORM, .value = M1 - 31, .brief = true},
     {"G53a", "type 4, removed", BOTH(TYPE), .field = "type " GATE, .value = 4},
