@@ -134,10 +134,17 @@ static mox_err run_model(run_state *r, mox_ctx *ctx, double load_s)
     t->ctx = ctx;
     MOX_TRY(run_tokenize(r, ctx));
     mox_turn_begin(t);
+    t->cancel = true;
+    mox_stop_within(1);
+    mox_stop_soft(true);
     mox_err err = mox_turn_run(t);
     if (!r->o->json && t->n_answer > 0) {
         fputc('\n', stdout);
         fflush(stdout);
+    }
+    if (err == MOX_E_CANCELLED && mox_stop_requested() != 0) {
+        mox_ui_line("stopped while the prompt was read");
+        return MOX_OK;
     }
     MOX_TRY(err);
     if (r->o->json) {

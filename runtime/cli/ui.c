@@ -182,20 +182,33 @@ void mox_progress_update(void *progress, const char *stage, uint64_t done, uint6
 
 /* The one piece of file-scope state of the program: a handler has no other way to be reached. */
 static volatile sig_atomic_t stop_code, stop_soft;
+static volatile sig_atomic_t stop_within;
 static void (*volatile before_exit)(void);
+
+static void leave(int code)
+{
+    static const char text[] = "\nmoxie: stopped\n";
+    if (before_exit != NULL) {
+        before_exit();
+    }
+    put_stderr(text, sizeof text - 1);
+    _exit(code);
+}
+
+static void on_alarm(int sig)
+{
+    (void)sig;
+    leave(stop_code);
+}
 
 static void on_signal(int sig)
 {
     int code = sig == SIGTERM ? 143 : 130;
     if (!stop_soft || stop_code != 0) {
-        static const char text[] = "\nmoxie: stopped\n";
-        if (before_exit != NULL) {
-            before_exit();
-        }
-        put_stderr(text, sizeof text - 1);
-        _exit(code);
+        leave(code);
     }
     stop_code = code;
+    alarm((unsigned)stop_within);
 }
 
 void mox_stop_install(void)
@@ -207,6 +220,8 @@ void mox_stop_install(void)
     sigemptyset(&sa.sa_mask);
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
+    sa.sa_handler = on_alarm;
+    sigaction(SIGALRM, &sa, NULL);
 }
 
 void mox_stop_before_exit(void (*fn)(void))
@@ -222,6 +237,11 @@ void mox_stop_forget(void)
 void mox_stop_set(int code)
 {
     stop_code = code;
+}
+
+void mox_stop_within(unsigned seconds)
+{
+    stop_within = (int)seconds;
 }
 
 void mox_stop_soft(bool soft)

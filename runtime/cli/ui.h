@@ -44,6 +44,9 @@ void mox_stop_before_exit(void (*fn)(void));
 void mox_stop_forget(void);
 void mox_stop_set(int code);
 void mox_stop_soft(bool soft);
+/* mox_stop_within: a flag that is not answered in so many seconds, because a read hangs or a step is long, ends the program
+ * all the same; 0: it waits. */
+void mox_stop_within(unsigned seconds);
 int mox_stop_requested(void); /* 0, or the exit code: 130, 143 */
 
 #endif

@@ -1,7 +1,7 @@
 /* The n-th failing call, from outside: runs the real program once per n, lets one allocation or system call fail, and
  * judges what came of it.
  *
- *     nth MOXIE PRELOAD MODEL WORK COMMAND [--points N] [--only CALL]
+ *     nth MOXIE PRELOAD MODEL WORK COMMAND [--points N] [--only CALL] [--stop]
  *
  * For each kind of call the program is first run without a failure, which gives the number of calls; then with the n-th
  * failing, once and for ever after, for the first n and for others spread over the rest. Every run must end by itself
@@ -9,6 +9,9 @@
  * what it has written must be whole or not there; nothing it allocated may be left at exit. nth_preload.c is the part
  * inside the program; system calls are decided here, over the kernel's seccomp notifications, which need neither ptrace
  * nor root. Where the system refuses them those kinds are skipped, with a line that says so.
+ *
+ * With --stop the n-th call does not fail but hangs, as a read of a dead disk does; then SIGINT or SIGTERM must end the
+ * program with 130 or 143, wherever it is: while loading, in the prompt, in the answer.
  */
 #include "fault/nth.h"
 
@@ -31,7 +34,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LIMIT_S = 20, MAX_ARGS = 24, MAX_NR = 4, TRACE_HEADER = 32, TRACE_RECORD = 16 };
+enum {
+    LIMIT_S = 20,
+    STOP_S = 5 /* a second is meant */,
+    MAX_ARGS = 24,
+    MAX_NR = 4,
+    TRACE_HEADER = 32,
+    TRACE_RECORD = 16
+};
 
 /* ---- what is tried ---- */
 
@@ -98,6 +108,7 @@ typedef struct setting {
     const command *cmd;
     char *ref_out, *ref_file; /* what stdout and the file are without a failure */
     size_t n_ref_out, n_ref_file;
+    bool stop;
 } setting;
 
 /* One run. */
@@ -105,10 +116,11 @@ typedef struct run {
     const kind *k;
     unsigned long n; /* the call that fails; 0: none */
     bool ever;
+    int stop; /* the call hangs, and this signal is sent */
     /* out */
     unsigned long calls;
     int status;
-    bool hung, refused, ended;
+    bool hung, refused, ended, hangs, sent;
     char end[NTH_LINE];
 } run;
 
@@ -219,7 +231,12 @@ static void decide(const setting *s, run *r, int listener)
     a.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
     if (counts(s, r, &q)) {
         r->calls++;
-        if (r->n && (r->calls == r->n || (r->ever && r->calls > r->n))) {
+        bool chosen = r->n && (r->calls == r->n || (r->ever && r->calls > r->n));
+        if (chosen && r->stop) {
+            r->hangs = true;
+            return;
+        }
+        if (chosen) {
             a.flags = 0;
             a.error = -r->k->error;
         }
@@ -240,7 +257,7 @@ static void watch(const setting *s, run *r, pid_t pid, int sock)
     double waited = 0.0, last = seconds();
     for (bool gone = false; !gone;) {
         struct pollfd p[3] = {{pidfd, POLLIN, 0}, {sock, POLLIN, 0}, {listener, POLLIN, 0}};
-        poll(p, 3, 1000);
+        poll(p, 3, r->hangs && !r->sent ? 300 : 1000);
         if (p[2].revents & POLLIN) {
             decide(s, r, listener);
         }
@@ -253,7 +270,13 @@ static void watch(const setting *s, run *r, pid_t pid, int sock)
         double now = seconds();
         waited += now - last < 2.0 ? now - last : 2.0;
         last = now;
-        if (!gone && waited > LIMIT_S) {
+        if (r->hangs && !r->sent && !p[0].revents && !p[1].revents &&
+            !p[2].revents) { /* nothing moves any more */
+            r->sent = true;
+            waited = 0.0;
+            kill(pid, r->stop);
+        }
+        if (!gone && waited > (r->sent ? STOP_S : LIMIT_S)) {
             r->hung = gone = true;
             kill(pid, SIGKILL);
         }
@@ -391,6 +414,13 @@ static void judge(const setting *s, const run *r)
         complain(s, r, "killed by a signal", strsignal(WTERMSIG(r->status)));
         return;
     }
+    if (r->sent) { /* what hangs may be a read that nobody waits for: then it ends as ever */
+        if (WEXITSTATUS(r->status) != (r->stop == SIGINT ? 130 : 143)) {
+            complain(s, r, "another exit code for a signal", NULL);
+        }
+        check_files(s, r, false);
+        return;
+    }
     bool ok = WEXITSTATUS(r->status) == 0;
     if (ok && !equal("out", s->ref_out, s->n_ref_out)) {
         complain(s, r, "exit code 0 and another output", NULL);
@@ -407,9 +437,10 @@ static void judge(const setting *s, const run *r)
 
 /* ---- all of it ---- */
 
-static bool try_one(const setting *s, const kind *k, unsigned long n, bool ever, unsigned long *calls)
+static bool try_one(const setting *s, const kind *k, unsigned long n, bool second, unsigned long *calls)
 {
-    run r = {.k = k, .n = n, .ever = ever};
+    run r = {.k = k, .n = n, .ever = second && !s->stop};
+    r.stop = !s->stop ? 0 : second ? SIGTERM : SIGINT;
     perform(s, &r);
     if (r.refused) {
         printf("SKIPPED %s: the system takes no seccomp filter with a listener\n", k->name);
@@ -443,8 +474,8 @@ static void try_kind(const setting *s, const kind *k, unsigned long points)
     }
     for (; at <= (double)calls; done++) {
         unsigned long ignored;
-        for (int ever = 0; ever < 2; ever++) {
-            try_one(s, k, (unsigned long)at, ever != 0, &ignored);
+        for (int second = 0; second < 2; second++) {
+            try_one(s, k, (unsigned long)at, second != 0, &ignored);
         }
         at = at < (double)points / 2 || at * grow < at + 1 ? at + 1 : at * grow;
     }
@@ -493,7 +524,7 @@ int main(int argc, char **argv)
     unsigned long points = 8;
     const char *only = NULL;
     if (argc < 6) {
-        fprintf(stderr, "nth MOXIE PRELOAD MODEL WORK COMMAND [--points N] [--only CALL]\n");
+        fprintf(stderr, "nth MOXIE PRELOAD MODEL WORK COMMAND [--points N] [--only CALL] [--stop]\n");
         return 2;
     }
     s.moxie = argv[1];
@@ -503,8 +534,13 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         s.cmd = strcmp(commands[i].name, argv[5]) == 0 ? &commands[i] : s.cmd;
     }
-    for (int i = 6; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--points") == 0) {
+    for (int i = 6; i < argc; i += 2) {
+        if (strcmp(argv[i], "--stop") == 0) {
+            s.stop = true;
+            i--;
+        } else if (i + 1 == argc) {
+            break;
+        } else if (strcmp(argv[i], "--points") == 0) {
             points = strtoul(argv[i + 1], NULL, 10);
         } else if (strcmp(argv[i], "--only") == 0) {
             only = argv[i + 1];
