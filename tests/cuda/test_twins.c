@@ -1,0 +1,49 @@
+/* Every CUDA kernel gives the bits of its plain-C twin, in every mode of the device (device.h). */
+#include "cuda/device.h"
+#include "cuda/sweeps.h"
+
+#include <criterion/criterion.h>
+
+const sweep sweeps[] = {
+    {"norm", sweep_norm},
+    {"quantize", sweep_quantize},
+    {"rope", sweep_rope},
+    {"kv", sweep_kv},
+    {"attention", sweep_attention},
+    {"router", sweep_router},
+    {"elementwise", sweep_elementwise},
+    {"bad_values", sweep_bad_values},
+    {"embed", sweep_embed},
+    {"one_row", sweep_one_row},
+    {"many_rows", sweep_many_rows},
+    {"experts", sweep_experts},
+    {NULL, NULL},
+};
+
+static void in_every_mode(sweep_fn *run)
+{
+    unsigned modes = 0;
+    for (; device_mode(modes); modes++) {
+        const char *bad = run();
+        cr_assert_null(bad, "%s (%s)", bad, device_mode_name());
+    }
+    cr_assert_gt(modes, 0);
+}
+
+#define TWIN(name)                                                                                           \
+    Test(cuda_twins, name)                                                                                   \
+    {                                                                                                        \
+        in_every_mode(sweep_##name);                                                                         \
+    }
+TWIN(norm)
+TWIN(quantize)
+TWIN(rope)
+TWIN(kv)
+TWIN(attention)
+TWIN(router)
+TWIN(elementwise)
+TWIN(bad_values)
+TWIN(embed)
+TWIN(one_row)
+TWIN(many_rows)
+TWIN(experts)
