@@ -23,6 +23,7 @@ static const cpu_ops *of(const mox_ops *o)
     X(rms_norm, mox_rms_norm_cpu(of(o)->pool, of(o)->vec, a))                                                \
     X(quantize, mox_quantize_cpu(of(o)->pool, of(o)->vec, a))                                                \
     X(mat_mul, mox_mat_mul_cpu(of(o)->pool, of(o)->isa, a))                                                  \
+    X(mat_muls, mox_mat_muls_cpu(of(o)->pool, of(o)->isa, a))                                                \
     X(rope, mox_rope_cpu(of(o)->pool, a))                                                                    \
     X(kv_append, mox_kv_append_cpu(of(o)->pool, of(o)->vec, a))                                              \
     X(attention, mox_attention_cpu(of(o)->pool, of(o)->vec, a))                                              \

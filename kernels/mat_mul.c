@@ -139,12 +139,29 @@ static void mul_strip(const mul_job *m, uint32_t begin, uint32_t end)
     }
 }
 
-static void mul_range(void *arg, uint32_t begin, uint32_t end, uint32_t worker)
+static void mul_groups(const mul_job *m, uint32_t begin, uint32_t end)
 {
-    (void)worker;
-    const mul_job *m = arg;
     for (uint32_t g = begin; g < end; g += m->strip) {
         mul_strip(m, g, end - g < m->strip ? end : g + m->strip);
+    }
+}
+
+/* Products that are dealt out together: their groups are counted one after the other. */
+typedef struct muls_job {
+    mul_job mul[MOX_MAT_MULS];
+    uint32_t end[MOX_MAT_MULS]; /* behind the product's last group */
+} muls_job;
+
+static void muls_range(void *arg, uint32_t begin, uint32_t end, uint32_t worker)
+{
+    (void)worker;
+    const muls_job *m = arg;
+    for (uint32_t k = 0, first = 0; begin < end; first = m->end[k++]) {
+        uint32_t to = end < m->end[k] ? end : m->end[k];
+        if (begin < to) {
+            mul_groups(&m->mul[k], begin - first, to - first);
+            begin = to;
+        }
     }
 }
 
@@ -203,17 +220,41 @@ static mox_err mul_by_panels(mox_pool *pool, mox_isa isa, const mox_mat_mul_args
     return MOX_OK;
 }
 
+static bool wants_panels(const mox_mat_mul_args *a)
+{
+    return a->scratch != NULL && a->n >= MOX_PANEL_MIN;
+}
+
+static mox_err mul_init(mul_job *m, mox_isa isa, const mox_mat_mul_args *a)
+{
+    m->a = a;
+    uint64_t group_bytes = R * mox_type_row_bytes(a->w->type, a->w->cols);
+    m->strip = group_bytes < STRIP_BYTES ? (uint32_t)(STRIP_BYTES / (group_bytes + 1)) : 1;
+    m->strip = m->strip < 1 ? 1 : m->strip;
+    return mox_mat_job_init(&m->tile, isa, a->w, a->x.kind);
+}
+
+mox_err mox_mat_muls_cpu(mox_pool *pool, mox_isa isa, const mox_mat_muls_args *a)
+{
+    muls_job m;
+    uint32_t n_jobs = 0, groups = 0;
+    if (a->n > MOX_MAT_MULS) {
+        return MOX_FAIL(MOX_E_ARG, "%u products in a call, at most %d are possible", a->n, MOX_MAT_MULS);
+    }
+    for (uint32_t k = 0; k < a->n; k++) {
+        if (wants_panels(&a->mul[k])) {
+            MOX_TRY(mul_by_panels(pool, isa, &a->mul[k]));
+            continue;
+        }
+        MOX_TRY(mul_init(&m.mul[n_jobs], isa, &a->mul[k]));
+        groups += mox_mat_groups(a->mul[k].w);
+        m.end[n_jobs++] = groups;
+    }
+    mox_pool_for(pool, groups, mox_mat_grain(groups, mox_pool_workers(pool), MAX_GRAIN), muls_range, &m);
+    return MOX_OK;
+}
+
 mox_err mox_mat_mul_cpu(mox_pool *pool, mox_isa isa, const mox_mat_mul_args *a)
 {
-    if (a->scratch != NULL && a->n >= MOX_PANEL_MIN) {
-        return mul_by_panels(pool, isa, a);
-    }
-    mul_job m = {.a = a};
-    MOX_TRY(mox_mat_job_init(&m.tile, isa, a->w, a->x.kind));
-    uint64_t group_bytes = R * mox_type_row_bytes(a->w->type, a->w->cols);
-    m.strip = group_bytes < STRIP_BYTES ? (uint32_t)(STRIP_BYTES / (group_bytes + 1)) : 1;
-    m.strip = m.strip < 1 ? 1 : m.strip;
-    uint32_t n_groups = mox_mat_groups(a->w);
-    mox_pool_for(pool, n_groups, mox_mat_grain(n_groups, mox_pool_workers(pool), MAX_GRAIN), mul_range, &m);
-    return MOX_OK;
+    return mox_mat_muls_cpu(pool, isa, &(mox_mat_muls_args){.mul = a, .n = 1});
 }

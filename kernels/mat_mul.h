@@ -12,6 +12,9 @@
  * the weights are dequantised: --act f32). Errors MOX_E_ARG: kinds do not match. */
 MOX_NODISCARD mox_err mox_mat_mul_cpu(mox_pool *pool, mox_isa isa, const mox_mat_mul_args *a);
 
+/* mox_mat_muls_cpu: several of these; those of few rows are dealt out together, so that workers wait once. */
+MOX_NODISCARD mox_err mox_mat_muls_cpu(mox_pool *pool, mox_isa isa, const mox_mat_muls_args *a);
+
 /* mox_experts_cpu: gate, up, silu, rounding of h, down, for the rows of several experts; merge. Errors
  * MOX_E_NUMERIC: h is not finite. */
 MOX_NODISCARD mox_err mox_experts_cpu(mox_pool *pool, mox_isa isa, const mox_experts_args *a);

@@ -82,6 +82,8 @@ typedef struct mox_quantize_args { /* f32 rows to activations; F32 kind copies *
     mox_acts y;
 } mox_quantize_args;
 
+enum { MOX_MAT_MULS = 4 };
+
 typedef struct mox_mat_mul_args { /* y[i][r] = W[r] . x[i] (+ bias[r]) */
     const mox_mat *w;
     mox_acts x;
@@ -91,6 +93,11 @@ typedef struct mox_mat_mul_args { /* y[i][r] = W[r] . x[i] (+ bias[r]) */
     uint32_t n;
     void *scratch; /* mox_mat_mul_scratch_bytes; NULL: none, and many rows are slower */
 } mox_mat_mul_args;
+
+typedef struct mox_mat_muls_args { /* independent products in one call: fewer waits where each is short */
+    const mox_mat_mul_args *mul;
+    uint32_t n; /* at most MOX_MAT_MULS */
+} mox_mat_muls_args;
 
 typedef struct mox_rope_args { /* pairs (2i, 2i+1): NORM rotation of the first 2*n_pairs elements of each head
                                 */
@@ -244,6 +251,7 @@ struct mox_ops {
     mox_err (*rms_norm)(mox_ops *o, mox_stream *s, const mox_rms_norm_args *a);
     mox_err (*quantize)(mox_ops *o, mox_stream *s, const mox_quantize_args *a);
     mox_err (*mat_mul)(mox_ops *o, mox_stream *s, const mox_mat_mul_args *a);
+    mox_err (*mat_muls)(mox_ops *o, mox_stream *s, const mox_mat_muls_args *a); /* NULL: one by one */
     mox_err (*rope)(mox_ops *o, mox_stream *s, const mox_rope_args *a);
     mox_err (*kv_append)(mox_ops *o, mox_stream *s, const mox_kv_append_args *a);
     mox_err (*attention)(mox_ops *o, mox_stream *s, const mox_attention_args *a);

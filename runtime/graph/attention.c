@@ -82,9 +82,8 @@ static mox_err project(mox_graph *g, const mox_layer_op *op)
     mox_attention_buffers *b = &g->attention;
     const mox_hparams *h = &g->m->h;
     uint32_t l = op->layer;
-    MOX_TRY_OP(l, "attention q", mox_graph_mat_mul(g, a->q, a->q_bias, &g->h_acts, g->h, g->n, b->q));
-    MOX_TRY_OP(l, "attention k", mox_graph_mat_mul(g, a->k, a->k_bias, &g->h_acts, g->h, g->n, b->k));
-    MOX_TRY_OP(l, "attention v", mox_graph_mat_mul(g, a->v, a->v_bias, &g->h_acts, g->h, g->n, b->v));
+    const mox_product qkv[] = {{a->q, a->q_bias, b->q}, {a->k, a->k_bias, b->k}, {a->v, a->v_bias, b->v}};
+    MOX_TRY_OP(l, "attention q, k, v", mox_graph_mat_muls(g, qkv, 3, &g->h_acts, g->h, g->n));
     if (h->clamp_qkv != 0.0f) {
         MOX_TRY(clamp_qkv(g));
     }

@@ -10,8 +10,8 @@ static mox_err ffn_chunk(mox_graph *g, const mox_layer_op *op, uint32_t row0, ui
     mox_ffn_buffers *b = &g->ffn;
     float *h = g->h + (size_t)row0 * g->m->h.d_model;
     mox_act_set_clear(&g->h_acts);
-    MOX_TRY_OP(op->layer, "ffn gate", mox_graph_mat_mul(g, f->gate, NULL, &g->h_acts, h, n, b->gate));
-    MOX_TRY_OP(op->layer, "ffn up", mox_graph_mat_mul(g, f->up, NULL, &g->h_acts, h, n, b->up));
+    const mox_product gate_up[] = {{f->gate, NULL, b->gate}, {f->up, NULL, b->up}};
+    MOX_TRY_OP(op->layer, "ffn gate, up", mox_graph_mat_muls(g, gate_up, 2, &g->h_acts, h, n));
     mox_swiglu_args act = {.gate = b->gate, .up = b->up, .h = b->gate, .n = n, .d_ff = f->gate->rows};
     MOX_TRY_OP(op->layer, "ffn activation", g->ops->swiglu(g->ops, g->stream, &act));
     mox_act_set_clear(&b->h_acts);

@@ -136,6 +136,13 @@ void mox_act_set_clear(mox_act_set *s);
 /* quantise n rows of x [n][cols] to the kind that weights of `type` want, unless the set has it already */
 MOX_NODISCARD mox_err mox_graph_acts(mox_graph *g, mox_act_set *set, const float *x, uint32_t n,
                                      uint32_t cols, mox_type type, const mox_acts **out);
+/* Up to MOX_MAT_MULS products with the same n rows of x, in one call where the device can. */
+typedef struct mox_product {
+    const mox_weight *w, *bias; /* bias may be NULL */
+    float *y;                   /* [n][rows of w] */
+} mox_product;
+MOX_NODISCARD mox_err mox_graph_mat_muls(mox_graph *g, const mox_product *p, uint32_t n_products,
+                                         mox_act_set *set, const float *x, uint32_t n);
 /* y [n][rows] = w x; x already in the set or quantised now */
 MOX_NODISCARD mox_err mox_graph_mat_mul(mox_graph *g, const mox_weight *w, const mox_weight *bias,
                                         mox_act_set *set, const float *x, uint32_t n, float *y);

@@ -48,19 +48,36 @@ mox_err mox_graph_acts(mox_graph *g, mox_act_set *set, const float *x, uint32_t 
     return MOX_OK;
 }
 
+mox_err mox_graph_mat_muls(mox_graph *g, const mox_product *p, uint32_t n_products, mox_act_set *set,
+                           const float *x, uint32_t n)
+{
+    mox_mat_mul_args a[MOX_MAT_MULS];
+    for (uint32_t i = 0; i < n_products; i++) {
+        const mox_weight *w = p[i].w;
+        const mox_acts *acts;
+        MOX_TRY(mox_graph_acts(g, set, x, n, w->cols, w->type, &acts));
+        a[i] = (mox_mat_mul_args){.w = &w->mat,
+                                  .x = *acts,
+                                  .bias = p[i].bias ? p[i].bias->f32 : NULL,
+                                  .y = p[i].y,
+                                  .y_stride = w->rows,
+                                  .n = n,
+                                  .scratch = g->mul_scratch};
+    }
+    if (g->ops->mat_muls) {
+        return g->ops->mat_muls(g->ops, g->stream, &(mox_mat_muls_args){.mul = a, .n = n_products});
+    }
+    for (uint32_t i = 0; i < n_products; i++) {
+        MOX_TRY(g->ops->mat_mul(g->ops, g->stream, &a[i]));
+    }
+    return MOX_OK;
+}
+
 mox_err mox_graph_mat_mul(mox_graph *g, const mox_weight *w, const mox_weight *bias, mox_act_set *set,
                           const float *x, uint32_t n, float *y)
 {
-    const mox_acts *acts;
-    MOX_TRY(mox_graph_acts(g, set, x, n, w->cols, w->type, &acts));
-    mox_mat_mul_args a = {.w = &w->mat,
-                          .x = *acts,
-                          .bias = bias ? bias->f32 : NULL,
-                          .y = y,
-                          .y_stride = w->rows,
-                          .n = n,
-                          .scratch = g->mul_scratch};
-    return g->ops->mat_mul(g->ops, g->stream, &a);
+    const mox_product p = {.w = w, .bias = bias, .y = y};
+    return mox_graph_mat_muls(g, &p, 1, set, x, n);
 }
 
 mox_err mox_graph_rms_norm(mox_graph *g, const float *w, const float *x, uint32_t n, uint32_t d, float *y)

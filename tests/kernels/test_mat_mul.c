@@ -200,6 +200,36 @@ Test(mat_mul, bias_is_added_and_strides_are_kept)
     free(w), free(x16), free(x.data), free(wrong.data), free(plain);
 }
 
+/* Runs of groups end in the middle of a product or cover a whole one, whatever the number of workers. */
+Test(mat_mul, products_of_one_call_are_those_of_single_calls)
+{
+    static const mox_type types[MOX_MAT_MULS] = {MOX_TYPE_Q4_K, MOX_TYPE_Q6_K, MOX_TYPE_Q8_0, MOX_TYPE_Q4_K};
+    static const uint32_t rows[MOX_MAT_MULS] = {300, 16, 70, 9};
+    uint64_t s = 23;
+    for (uint32_t threads = 1; threads <= 5; threads++) {
+        mox_pool *pool = fx_pool(threads);
+        mox_mat m[MOX_MAT_MULS];
+        mox_mat_mul_args a[MOX_MAT_MULS];
+        float *want[MOX_MAT_MULS];
+        for (uint32_t k = 0; k < MOX_MAT_MULS; k++) {
+            const mox_format *f = mox_format_of(types[k]);
+            uint8_t *w = fx_weights(f, rows[k], 512, &s);
+            m[k] = mox_mat_dense(f->type, rows[k], 512, fx_repack(f->type, rows[k], 512, w));
+            a[k] = (mox_mat_mul_args){
+                .w = &m[k], .x = fx_acts(f->kind, 3, 512, &s), .y_stride = rows[k], .n = 3};
+            a[k].y = malloc(3 * rows[k] * sizeof *a[k].y);
+            want[k] = product(pool, MOX_ISA_SCALAR, &m[k], a[k].x, 3);
+            free(w);
+        }
+        cr_assert_eq(mox_mat_muls_cpu(pool, mox_isa_best(), &(mox_mat_muls_args){a, MOX_MAT_MULS}), MOX_OK);
+        for (uint32_t k = 0; k < MOX_MAT_MULS; k++) {
+            cr_assert(fx_same(a[k].y, want[k], 3 * (size_t)rows[k]), "product %u, %u threads", k, threads);
+            free((void *)(uintptr_t)m[k].data), free(a[k].x.data), free(a[k].y), free(want[k]);
+        }
+        mox_pool_destroy(&pool);
+    }
+}
+
 typedef struct expert_case {
     mox_type type[MOX_SLABS];
     uint32_t d_model, d_ff, n;
