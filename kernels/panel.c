@@ -53,26 +53,36 @@ static uint32_t size_for(const uint32_t *sizes, uint32_t n)
 void mox_panel_init(mox_panel *p, mox_isa isa, mox_act_kind kind, uint32_t cols, uint32_t n, void *mem)
 {
     const uint32_t *sizes = panels_of(isa)->sizes;
-    uint32_t full = n - n % sizes[0];
-    *p = (mox_panel){.kind = kind,
-                     .cols = cols,
-                     .n = n,
-                     .lanes = full + (full < n ? size_for(sizes, n - full) : 0),
-                     .sizes = sizes,
-                     .data = mem};
+    uint32_t full = n / sizes[0], rest = n % sizes[0];
+    *p = (mox_panel){.kind = kind, .cols = cols, .n = n, .size = sizes[0], .full = full, .data = mem};
+    if (rest > 0 && full > 0 && sizes[0] + rest <= 2 * sizes[1]) {
+        p->full--;
+        p->last[0] = sizes[1];
+        rest += sizes[0] - sizes[1];
+        p->last[1] = size_for(sizes, rest);
+    } else if (rest > 0) {
+        p->last[0] = size_for(sizes, rest);
+    }
+    p->lanes = p->full * p->size + p->last[0] + p->last[1];
 }
 
 uint32_t mox_panel_tiles(const mox_panel *p)
 {
-    return mox_div_up(p->n, p->sizes[0]);
+    return p->full + (p->last[0] > 0) + (p->last[1] > 0);
 }
 
-/* Full tiles of the largest size, then what is left in the smallest that holds it. */
 mox_panel_tile mox_panel_tile_at(const mox_panel *p, uint32_t t)
 {
-    uint32_t row0 = t * p->sizes[0], left = p->n - row0;
-    uint32_t n = left < p->sizes[0] ? left : p->sizes[0];
-    return (mox_panel_tile){.row0 = row0, .n = n, .size = size_for(p->sizes, n)};
+    uint32_t row0 = t < p->full ? t * p->size : p->full * p->size + (t > p->full ? p->last[0] : 0);
+    uint32_t size = t < p->full ? p->size : p->last[t - p->full], left = p->n - row0;
+    return (mox_panel_tile){.row0 = row0, .n = left < size ? left : size, .size = size};
+}
+
+/* The tile that has a row. */
+static uint32_t tile_of(const mox_panel *p, uint32_t row)
+{
+    uint32_t t = row / p->size;
+    return t < p->full ? t : p->full + (row >= p->full * p->size + p->last[0]);
 }
 
 /* Where a tile's block begins. */
@@ -137,7 +147,7 @@ static void put_b(uint8_t *dst, uint32_t size, const mox_act_b *a)
 
 void mox_panel_put(const mox_panel *p, uint32_t row, uint32_t block, const void *act)
 {
-    mox_panel_tile t = mox_panel_tile_at(p, row / p->sizes[0]);
+    mox_panel_tile t = mox_panel_tile_at(p, tile_of(p, row));
     uint8_t *dst = tile_data(p, &t, block) + (size_t)(row - t.row0) * 4;
     uint32_t left = p->cols - block * MOX_BLOCK;
     switch (p->kind) {

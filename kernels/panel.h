@@ -5,8 +5,9 @@
  * the same sets of L1, and 14,336 columns of four rows are more than L1 holds. A panel is cut into *tiles* of
  * tokens; block by block of 256 columns, tile by tile, stand the codes of four columns of the tile's tokens side
  * by side, then their sums and scales. A kernel reads it as one stream, a broadcast per product.
- * The tiles' sizes are those for which the instruction set has a body with its accumulators in registers; the
- * last tile may have lanes that no token uses, whose content and results mean nothing.
+ * The tiles' sizes are those for which the instruction set has a body with its accumulators in registers. A small
+ * rest is shared by the last two tiles, since one of few lanes waits for its own products; the last tile may have
+ * lanes that no token uses, whose content and results mean nothing.
  *
  * Sums are those of docs/numerics.md, the same bits as through the tiles of mat_tile.h. Called by mat_mul.c
  * and expert.c. Private to kernels/.
@@ -28,7 +29,8 @@ enum {
 typedef struct mox_panel {
     mox_act_kind kind;
     uint32_t cols, n, lanes; /* lanes of all tiles */
-    const uint32_t *sizes;   /* of tiles, falling; of the instruction set */
+    uint32_t size, full;     /* lanes of the first `full` tiles */
+    uint32_t last[2];        /* of those that follow; 0: there is none */
     uint8_t *data;
 } mox_panel;
 
