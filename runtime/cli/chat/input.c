@@ -35,14 +35,16 @@ static bool append(mox_input *in, const char *text, size_t n)
 /* A block: the rest of the first line, then lines until one that has the closing quotes; what follows them counts. */
 static mox_line_result read_block(mox_input *in, const char *text, size_t n)
 {
-    for (;;) {
+    for (bool first = true;; first = false) {
         const char *end = memmem(text, n, quotes, N_QUOTES);
         if (end != NULL) {
             size_t before = (size_t)(end - text);
             bool ok = append(in, text, before) && append(in, end + N_QUOTES, n - before - N_QUOTES);
             return ok ? MOX_LINE_TEXT : MOX_LINE_END;
         }
-        if (!append(in, text, n) || (in->n > 0 && !append(in, "\n", 1))) {
+        bool newline =
+            !first || n > 0; /* nothing behind the opening quotes: the text begins with the next line */
+        if (!append(in, text, n) || (newline && !append(in, "\n", 1))) {
             return MOX_LINE_END;
         }
         mox_line_result r = in->read(in->arg, "... ", &text, &n);

@@ -61,6 +61,8 @@ static bool next_byte(EditLine *el, uint8_t *byte)
             return false;
         }
         if (mox_term_changed()) {
+            /* where the line's rows went is not known: it is drawn again from this one */
+            fputs("\r\033[J", stdout);
             el_resize(el);
             el_set(el, EL_REFRESH);
         }
@@ -86,6 +88,18 @@ static int next_char(EditLine *el, wchar_t *out)
     return 0;
 }
 
+/* Behind the last row of what stands there; returns by how much the cursor moved. */
+static int go_below(EditLine *el, const char *text)
+{
+    const LineInfoW *info = el_wline(el);
+    int n = (int)(info->lastchar - info->cursor);
+    el_cursor(el, n);
+    el_set(el, EL_REFRESH);
+    fputs(text, stdout);
+    fflush(stdout);
+    return n;
+}
+
 static unsigned char on_interrupt(EditLine *el, int ch)
 {
     (void)ch;
@@ -93,16 +107,19 @@ static unsigned char on_interrupt(EditLine *el, int ch)
     const LineInfo *info = el_line(el);
     line->interrupted = true;
     line->n_at_interrupt = (size_t)(info->lastchar - info->buffer);
+    go_below(el, "^C\n");
     return CC_EOF;
 }
 
 static unsigned char on_suspend(EditLine *el, int ch)
 {
-    (void)el;
     (void)ch;
+    int moved = go_below(el, "\n");
     raise(SIGTSTP); /* the handler puts the terminal back, stops, and takes it up again */
     mox_term_changed();
-    return CC_REDISPLAY;
+    el_cursor(el, -moved);
+    el_set(el, EL_REFRESH); /* all of it, from here */
+    return CC_NORM;
 }
 
 static unsigned char on_quit(EditLine *el, int ch)
@@ -271,8 +288,6 @@ mox_line_result mox_line_read(mox_line *line, const char *prompt, const char **t
     mox_term_paste(false);
     if (line->interrupted) {
         *n = line->n_at_interrupt;
-        fputs("^C\n", stdout);
-        fflush(stdout);
         return MOX_LINE_INTERRUPT;
     }
     if (got == NULL || count <= 0) {
