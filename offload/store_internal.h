@@ -7,6 +7,7 @@
 #define MOX_OFFLOAD_STORE_INTERNAL_H
 
 #include "offload/io.h"
+#include "offload/late.h"
 #include "offload/slot.h"
 #include "offload/store.h"
 
@@ -190,6 +191,7 @@ typedef struct mox_file_tier {
     mox_err_info open_error;
     char name[64];
     /* I/O thread */
+    mox_late late; /* around the backend */
     mox_req req[MOX_IO_MAX_DEPTH];
     uint32_t depth, n_flying, n_prefetch;
     uint64_t sequence;

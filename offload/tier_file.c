@@ -124,6 +124,9 @@ static void *io_thread(void *arg)
     size_t staged = st->cfg.layout.record ? 0 : t->staging_bytes;
     mox_io_cfg cfg = {t->fd, t->n_files, t->staging, staged, t->depth, t->io_state, st->cfg.log};
     mox_err err = open_backend(st, &cfg);
+    if (err == MOX_OK) {
+        mox_late_around(&t->late, &t->ops, &t->io, t->path, st->cfg.log);
+    }
     pthread_mutex_lock(&st->lock);
     t->started = true;
     t->thread_up = err == MOX_OK;
