@@ -72,6 +72,16 @@ load lib
         "$(($(json plan.total_bytes) - $(json plan.process_bytes)))"
 }
 
+@test "--heat: the experts that were used are there the next time" {
+    fill() { mox run "$DEMO" --raw -p 'It was a bright' -n 4 --ram-experts 40% --json "$@" && exits 0 && json fill_order; }
+    same "the first time" "$(fill)" "in turn"
+    same "the next time" "$(fill)" "saved heat"
+    same "not with off" "$(fill --heat off)" "in turn"
+    same "another file" "$(fill --heat my.heat)" "in turn"
+    check "it is there" test -s my.heat
+    same "and is used" "$(fill --heat my.heat)" "saved heat"
+}
+
 @test "tokens: --no-bos, --special, --all-logits" {
     mox run "$DEMO" --raw -p 'It was' -n 1 --json
     bos=$(json prompt_tokens)
