@@ -31,7 +31,7 @@ load lib
     check "and through -" cmp -s out table
     mox profile export --csv run.trace -o /dev/full
     exits 6
-    says 'the table could not be written: No space left on device'
+    says '/dev/full cannot be written: No space left on device'
     mox profile export --csv run.trace -o /nonexistent/x.csv
     exits 6
 }
