@@ -42,7 +42,7 @@ typedef struct mox_cfg {
     bool shuffle_predictions; /* bench only */
     const char *record;       /* routing trace to write, or NULL */
     const char *heat; /* saved heat: a file, or a folder with one for each model ("/" at the end), or NULL */
-    bool dry_run; /* plan and reserve address space only: mox_step then fails */
+    bool dry_run;     /* plan and reserve address space only: mox_step then fails */
     mox_log log;
     /* stage: "header", "dense", "experts"; called at most every 100 ms. May be NULL. */
     void (*progress)(void *ctx, const char *stage, uint64_t done, uint64_t total);
