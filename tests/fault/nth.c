@@ -59,7 +59,7 @@ typedef struct kind {
 } kind;
 
 static const kind kinds[] = {
-    {.name = "malloc", .nr = {-1}, .codes = "4002 6002 6005"},
+    {.name = "malloc", .nr = {-1}, .codes = "4002 1004 6002 6005"},
     {.name = "openat", .nr = {SYS_openat, SYS_open, -1}, .error = EMFILE, .codes = "6002 6005"},
     {.name = "pread", .nr = {SYS_pread64, SYS_preadv, -1}, .error = EIO, .codes = "6001"},
     {.name = "read", .nr = {SYS_read, -1}, .error = EIO, .fd = FILES, .codes = "6001"},
