@@ -139,6 +139,7 @@ void mox_term_busy(bool busy)
     struct termios t = found;
     if (busy) {
         t.c_lflag &= ~(tcflag_t)(ECHO | ECHONL);
+        t.c_lflag |= NOFLSH; /* Ctrl-C stops the answer and leaves what was typed */
     }
     tcsetattr(STDIN_FILENO, TCSANOW, &t);
 }
