@@ -91,8 +91,9 @@ static uint32_t run_of(const mox_panel *p, uint32_t t)
 }
 
 /* A slice's neurons for all rows: h[row][neuron]. */
-static void slice_h(const mox_expert_job *j, const mox_expert_wide *w, uint32_t slice, float (*h)[MOX_SLICE])
+static void slice_h(const mox_expert_job *j, const mox_expert_item *it, uint32_t slice, float (*h)[MOX_SLICE])
 {
+    const mox_expert_wide *w = &it->wide;
     const mox_panel *x = &w->x[MOX_SLAB_GATE];
     uint32_t begin = slice * SLICE_GROUPS, left = mox_mat_groups(w->mul[MOX_SLAB_GATE].w) - begin;
     for (uint32_t t = 0, n; t < mox_panel_tiles(x); t += n) {
@@ -103,7 +104,7 @@ static void slice_h(const mox_expert_job *j, const mox_expert_wide *w, uint32_t 
             mox_panel_group_mul(&w->mul[MOX_SLAB_GATE], begin + g, x, t, n, gate);
             mox_panel_group_mul(&w->mul[MOX_SLAB_UP], begin + g, &w->x[MOX_SLAB_UP], t, n, up);
             for (uint32_t i = 0; i < rows; i++) {
-                j->vec->swiglu(gate[i], up[i], h[row0 + i] + (size_t)g * R, R);
+                mox_expert_glu(j, it, (begin + g) * R, R, gate[i], up[i], h[row0 + i] + (size_t)g * R);
             }
         }
     }
@@ -130,7 +131,7 @@ static void slice_range(void *arg, uint32_t begin, uint32_t end, uint32_t worker
     float(*h)[MOX_SLICE] = (float(*)[MOX_SLICE])(void *)(j->worker_mem + worker * j->worker_bytes);
     for (uint32_t u = begin; u < end; u++) {
         const mox_expert_item *it = &j->item[u / j->n_slices];
-        slice_h(j, &it->wide, u % j->n_slices, h);
+        slice_h(j, it, u % j->n_slices, h);
         if (!put_h(j, it, u % j->n_slices, h)) {
             atomic_store_explicit(&j->not_finite, true, memory_order_relaxed);
         }
@@ -156,10 +157,13 @@ static void down_strip(const mox_expert_job *j, const mox_expert_item *it, uint3
     }
     const uint32_t *row = it->out_row + first.row0;
     for (uint32_t k = 0; k < n_groups; k++) {
-        uint32_t col = (g + k) * R, left = j->d_model - col;
+        uint32_t col = (g + k) * R, left = j->d_model - col, real = left < R ? left : R;
         for (uint32_t i = 0; i < rows_of(x, t, n); i++) {
-            memcpy(j->a->e + (size_t)row[i] * j->d_model + col, sums[(size_t)k * lanes + i].row,
-                   (left < R ? left : R) * sizeof(float));
+            float *y = sums[(size_t)k * lanes + i].row;
+            if (it->bias[MOX_SLAB_DOWN] != NULL) {
+                mox_expert_add(y, it->bias[MOX_SLAB_DOWN] + col, real);
+            }
+            memcpy(j->a->e + (size_t)row[i] * j->d_model + col, y, real * sizeof(float));
         }
     }
 }
