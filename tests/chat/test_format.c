@@ -186,11 +186,10 @@ Test(format, knows_which_templates_are_its_own)
         "{% set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' + message['content'] %}"
         "{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% elif message['role'] == 'assistant' %}"
         "{{ ' '  + content.strip() + ' ' + eos_token }}",
-        "{{- bos_token }}{{- \"[AVAILABLE_TOOLS] [\" }}{{- \"[INST] \" + message[\"content\"] + \"[/INST]\" "
-        "}}"
-        "{%- elif message['role'] == 'assistant' %}{{ eos_token }}",
-        "{{ '[SYSTEM_PROMPT]' }}{{ '[INST]' + m['content'] + '[/INST]' }}{% if m.role == 'assistant' %}{{ "
-        "eos_token }}",
+        ("{{- bos_token }}{{- \"[AVAILABLE_TOOLS] [\" }}{{- \"[INST] \" + message[\"content\"] + \"[/INST]\" "
+         "}}{%- elif message['role'] == 'assistant' %}{{ eos_token }}"),
+        ("{{ '[SYSTEM_PROMPT]' }}{{ '[INST]' + m['content'] + '[/INST]' }}{% if m.role == 'assistant' %}{{ "
+         "eos_token }}"),
         "{{ '<|user|>\n' + message['content'] + eos_token }}{{ '<|assistant|>\n' }}",
     };
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
