@@ -62,7 +62,7 @@ static mox_err compute(mox_ctx *ctx, report *r)
     return mox_generate(ctx, 0, &cfg, &result);
 }
 
-void child_use(const char *path, report *r)
+void child_use(const char *path, mox_io_mode io, report *r)
 {
     mox_cfg cfg;
     mox_ctx *ctx = NULL;
@@ -71,6 +71,7 @@ void child_use(const char *path, report *r)
     cfg.ram.kind = MOX_BUDGET_MIN;
     cfg.n_ctx = 16;
     cfg.n_threads = 1;
+    cfg.io = io;
     cfg.log = (mox_log){.fn = NULL};
     *r = (report){.err = mox_open(&ctx, &cfg)};
     if (r->err == MOX_OK && !mox_get_tokenizer(ctx)) {
@@ -137,7 +138,7 @@ outcome child_try(const char *path, report *r, int cpu_s)
     *r = (report){.err = MOX_E_INTERNAL};
     pid_t pid = child_fork(cpu_s);
     if (pid == 0) {
-        child_use(path, r);
+        child_use(path, MOX_IO_AUTO, r);
         exit(0); /* with exit handlers: a sanitizer looks for leaks there */
     }
     return child_wait(pid);

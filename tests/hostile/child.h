@@ -46,7 +46,7 @@ typedef struct outcome {
 
 /* child_use: open the model and compute CHILD_TOKENS tokens after a short prompt, twice: step by step, with every
  * logit looked at, and by mox_generate. */
-void child_use(const char *path, report *r);
+void child_use(const char *path, mox_io_mode io, report *r);
 
 /* child_fork: fork; the child gets the limits and returns 0, the parent its pid. */
 pid_t child_fork(int cpu_s);

@@ -106,7 +106,7 @@ static void directly(const hostile_case *c, const char *path, report *r)
 {
     use_header(path, r);
     check_error(c, "header", c->open, r);
-    child_use(path, r);
+    child_use(path, MOX_IO_PREAD, r); /* valgrind 3.19 lets no other thread run while one waits for a ring */
     check_error(c, "run", c->run, r);
 }
 
