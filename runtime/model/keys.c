@@ -207,6 +207,11 @@ static mox_err expert_keys(mox_model *m, const mox_keys *k, const mox_traits *t)
         h->d_ff_shared = width > h->d_ff_shared ? width : h->d_ff_shared;
         m->n_moe_layers += moe;
     }
+    uint32_t n_shared = 0;
+    MOX_TRY(mox_key_u32_opt(k, "expert_shared_count", 0, UINT32_MAX, &n_shared));
+    if (n_shared != 0 && m->n_moe_layers != 0 && h->d_ff_shared == 0) {
+        return MOX_FAIL(MOX_E_TENSOR, "model: %u shared experts are announced and none is there", n_shared);
+    }
     if (m->n_moe_layers == 0) { /* so the figures of experts mean nothing */
         h->n_experts = h->top_k = 0;
         h->d_ff = h->d_ff_dense;

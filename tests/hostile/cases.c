@@ -518,7 +518,7 @@ const hostile_case hostile_cases[] = {
     {"G74b", "no rope dimensions", BOTH(KEY), .field = "value llama.rope.dimension_count", .value = 0},
     {"G74c", "more rope dimensions than a head has", BOTH(KEY), .field = "value llama.rope.dimension_count",
      .value = 32},
-    {"G75", "shared experts", BOTH(ARCH), .edit = {.keys = shared_experts}},
+    {"G75", "shared experts that are not there", BOTH(TENSOR), .edit = {.keys = shared_experts}},
     {"G76a", "a norm in I8", BOTH(TYPE),
      .edit = {.without_tensor = NORM, .tensors = norm_in_i8, .data = 128}},
     {"G76b", "a router in F64", BOTH(TYPE),

@@ -270,5 +270,10 @@ int main(int argc, char **argv)
             return 2;
         }
     }
+    char *here = realpath(".", NULL); /* what the program keeps of its models stays in the build */
+    if (moxie && here) {
+        setenv("XDG_STATE_HOME", here, 1);
+    }
+    free(here);
     return run_cases(only, moxie, direct, brief);
 }
