@@ -47,11 +47,6 @@ static uint32_t find_align(int fd, uint8_t *scratch)
     return 0;
 }
 
-static uint64_t mtime_ns(const struct stat *st)
-{
-    return (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec;
-}
-
 mox_err mox_io_file_open(mox_io_file *out, const char *path, uint8_t *scratch)
 {
     mox_io_file f = {.align = 1};
@@ -74,9 +69,7 @@ mox_err mox_io_file_open(mox_io_file *out, const char *path, uint8_t *scratch)
         mox_io_file_close(&f);
         return MOX_FAIL_SYS(MOX_E_OPEN, err, "%s: %s", path, strerror(err));
     }
-    f.bytes = (uint64_t)st.st_size;
-    f.inode = (uint64_t)st.st_ino;
-    f.mtime_ns = mtime_ns(&st);
+    f.id = mox_file_id_of(&st);
     *out = f;
     return MOX_OK;
 }
@@ -89,17 +82,32 @@ void mox_io_file_close(mox_io_file *f)
     }
 }
 
+mox_err mox_io_file_is(const mox_io_file *f, const mox_file_id *header, const char *path)
+{
+    if (!header || mox_file_id_same(&f->id, header)) {
+        return MOX_OK;
+    }
+    if (f->id.bytes != header->bytes) {
+        return MOX_FAIL(MOX_E_CHANGED,
+                        "%s: had %llu bytes when its header was read, has %llu now (still downloading?)",
+                        path, (unsigned long long)header->bytes, (unsigned long long)f->id.bytes);
+    }
+    return MOX_FAIL(MOX_E_CHANGED, "%s: %s after its header was read", path,
+                    f->id.inode != header->inode ? "was replaced by another file" : "was written to");
+}
+
 mox_err mox_io_file_same(const mox_io_file *f, const char *path)
 {
     struct stat st;
     if (fstat(f->fd, &st) != 0) {
         return MOX_FAIL_SYS(MOX_E_IO, errno, "%s: %s", path, strerror(errno));
     }
-    if ((uint64_t)st.st_size != f->bytes) {
+    const mox_file_id now = mox_file_id_of(&st);
+    if (now.bytes != f->id.bytes) {
         return MOX_FAIL(MOX_E_CHANGED, "%s: had %llu bytes when it was opened, has %llu now", path,
-                        (unsigned long long)f->bytes, (unsigned long long)st.st_size);
+                        (unsigned long long)f->id.bytes, (unsigned long long)now.bytes);
     }
-    if ((uint64_t)st.st_ino != f->inode || mtime_ns(&st) != f->mtime_ns) {
+    if (!mox_file_id_same(&now, &f->id)) {
         return MOX_FAIL(MOX_E_CHANGED, "%s: was written to after it was opened", path);
     }
     return MOX_OK;

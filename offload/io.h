@@ -64,13 +64,14 @@ typedef struct mox_io_file {
     int fd;
     bool direct;
     uint32_t align; /* of offset, length and buffer; 1 when buffered */
-    uint64_t bytes; /* as of open, like the rest */
-    uint64_t inode, mtime_ns;
+    mox_file_id id; /* as of open */
 } mox_io_file;
 
 /* mox_io_file_open: Errors MOX_E_OPEN. scratch: 8 KiB aligned to 4,096, for a trial read. */
 MOX_NODISCARD mox_err mox_io_file_open(mox_io_file *out, const char *path, uint8_t *scratch);
 void mox_io_file_close(mox_io_file *f);
+/* mox_io_file_is: it is the file whose header was read; NULL: nobody knows. MOX_E_CHANGED otherwise. */
+MOX_NODISCARD mox_err mox_io_file_is(const mox_io_file *f, const mox_file_id *header, const char *path);
 /* mox_io_file_same: size, inode and modification time are those of open. MOX_E_CHANGED otherwise. */
 MOX_NODISCARD mox_err mox_io_file_same(const mox_io_file *f, const char *path);
 

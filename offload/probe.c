@@ -74,7 +74,7 @@ mox_err mox_io_probe_rate(const char *path, uint64_t off, uint64_t bytes, size_t
     MOX_TRY_GOTO(err, mox_io_file_open(&p.file, path, memory), done);
     p.staging = memory;
     p.next = off & ~UINT64_C(4095);
-    p.end = off + bytes < p.file.bytes ? off + bytes : p.file.bytes;
+    p.end = off + bytes < p.file.id.bytes ? off + bytes : p.file.id.bytes;
     p.end &= ~UINT64_C(4095);
     if (p.end <= p.next) {
         err = MOX_FAIL(MOX_E_ARG, "probe: %s has nothing to read at %llu", path, (unsigned long long)off);

@@ -17,6 +17,7 @@
 #include "profiler/trace.h"
 #include "runtime/core/arena.h"
 #include "runtime/core/err.h"
+#include "runtime/core/file_id.h"
 #include "runtime/core/log.h"
 
 #include <stdbool.h>
@@ -70,6 +71,7 @@ typedef struct mox_store_cfg {
     const mox_store_layer *layers; /* [n_layers], copied */
     uint32_t transit_slots;        /* per size class, >= top_k */
     const char *const *files;      /* paths, opened by the store */
+    const mox_file_id *file_ids;   /* [n_files], of when the headers were read; NULL: not compared */
     uint32_t n_files;
     mox_layout_ops layout;
     const mox_policy_ops *policy;

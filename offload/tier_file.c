@@ -174,6 +174,7 @@ mox_err mox_files_open(mox_store *st)
         t->path[i] = st->cfg.files[i];
         MOX_TRY(mox_io_file_open(&t->file[i], t->path[i], t->staging));
         t->fd[i] = t->file[i].fd;
+        MOX_TRY(mox_io_file_is(&t->file[i], st->cfg.file_ids ? &st->cfg.file_ids[i] : NULL, t->path[i]));
         if (!t->file[i].direct) {
             mox_log_line(st->cfg.log, MOX_LOG_WARN,
                          "io: %s: O_DIRECT refused by the filesystem, reading through the page cache",

@@ -243,7 +243,7 @@ mox_err mox_doctor_io(mox_doctor *d)
         check_ring(d, &file, memory, staging);
         mox_finding *f = add(d, "file system");
         const char *slow = mox_media_path(d->path);
-        d->path_bytes = file.bytes;
+        d->path_bytes = file.id.bytes;
         snprintf(f->text, sizeof f->text, "%s%s", slow != NULL ? slow : "local",
                  file.direct ? ", O_DIRECT" : ", no O_DIRECT");
         if (slow != NULL) {

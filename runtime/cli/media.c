@@ -131,8 +131,8 @@ double mox_media_rate(const char *path)
     double rate = 0;
     if (mox_io_file_open(&file, path, arena.base) == MOX_OK) {
         probe p = {.staging = arena.base};
-        uint64_t bytes = file.bytes < PROBE_BYTES ? file.bytes : PROBE_BYTES;
-        p.next = ((file.bytes - bytes) / 2) & ~UINT64_C(4095);
+        uint64_t bytes = file.id.bytes < PROBE_BYTES ? file.id.bytes : PROBE_BYTES;
+        p.next = ((file.id.bytes - bytes) / 2) & ~UINT64_C(4095);
         p.end = p.next + bytes;
         mox_io_cfg cfg = {.fds = &file.fd,
                           .n_files = 1,

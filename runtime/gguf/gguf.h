@@ -8,6 +8,7 @@
 #define MOX_RUNTIME_GGUF_H
 
 #include "runtime/core/err.h"
+#include "runtime/core/file_id.h"
 #include "runtime/core/tensor_types.h"
 
 #include <stdbool.h>
@@ -77,6 +78,8 @@ uint32_t mox_gguf_version(const mox_gguf *g);
 uint32_t mox_gguf_n_files(const mox_gguf *g);
 const char *mox_gguf_file(const mox_gguf *g, uint32_t i); /* path; NULL for mox_gguf_parse */
 uint64_t mox_gguf_file_bytes(const mox_gguf *g, uint32_t i);
+/* as of reading its header; zeros for mox_gguf_parse */
+const mox_file_id *mox_gguf_file_id(const mox_gguf *g, uint32_t i);
 uint32_t mox_gguf_n_tensors(const mox_gguf *g);
 const mox_gguf_tensor *mox_gguf_tensor_at(const mox_gguf *g, uint32_t i);
 const mox_gguf_tensor *mox_gguf_find(const mox_gguf *g, const char *name); /* NULL if absent */

@@ -17,6 +17,7 @@ typedef struct gguf_kv {
 typedef struct gguf_part {
     char *path; /* owned; NULL for a parse from memory */
     uint64_t bytes;
+    mox_file_id id; /* zeros for a parse from memory */
     uint8_t *owned; /* the header bytes, if this object has to free them */
     uint64_t unused;
 } gguf_part;

@@ -109,12 +109,6 @@ fail:
     return err;
 }
 
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-    return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
 static mox_err open_file(mox_gguf **out, int fd)
 {
     struct stat before, after;
@@ -125,7 +119,11 @@ static mox_err open_file(mox_gguf **out, int fd)
         return MOX_FAIL(MOX_E_OPEN, "this is %s, not a file", file_kind(before.st_mode));
     }
     MOX_TRY(read_header(fd, (uint64_t)before.st_size, out));
-    if (fstat(fd, &after) != 0 || !same_file(&before, &after)) {
+    const mox_file_id id = mox_file_id_of(&before);
+    if (fstat(fd, &after) == 0) {
+        (*out)->parts[0].id = mox_file_id_of(&after);
+    }
+    if (!mox_file_id_same(&(*out)->parts[0].id, &id)) {
         mox_gguf_close(out);
         return MOX_FAIL(MOX_E_CHANGED,
                         "the file changed while its header was being read (still downloading?)");

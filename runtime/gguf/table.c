@@ -109,6 +109,11 @@ uint64_t mox_gguf_file_bytes(const mox_gguf *g, uint32_t i)
     return g->parts[i].bytes;
 }
 
+const mox_file_id *mox_gguf_file_id(const mox_gguf *g, uint32_t i)
+{
+    return &g->parts[i].id;
+}
+
 uint32_t mox_gguf_n_tensors(const mox_gguf *g)
 {
     return g->n_tensors;

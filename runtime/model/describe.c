@@ -106,7 +106,7 @@ mox_err mox_model_describe(mox_model_info *out, const mox_gguf *g)
     uint64_t expert_params = (uint64_t)MOX_SLABS * h->d_model * h->d_ff * m->n_moe_layers;
     info.params_active = info.params_total - expert_params * (h->n_experts - h->top_k);
     for (uint32_t i = 0; i < m->n_files; i++) {
-        info.file_bytes += m->file_bytes[i];
+        info.file_bytes += mox_gguf_file_bytes(g, i);
     }
     mox_arena dense = mox_arena_plan();
     mox_model_take_dense(m, &dense);

@@ -168,8 +168,8 @@ static bool complete(load *l, piece *p, int32_t res)
         l->done += p->len;
         return true;
     }
-    if (res == 0) {
-        fail(l, MOX_FAIL(MOX_E_TRUNCATED, "model: '%s' ends at %llu, inside tensor '%s'",
+    if (res == 0) { /* the header's size, compared when it was opened, has room for it */
+        fail(l, MOX_FAIL(MOX_E_CHANGED, "model: '%s' ends at %llu now, inside tensor '%s'",
                          l->m->files[w->file], at, w->name));
         return true;
     }
@@ -236,7 +236,17 @@ static mox_err open_files(load *l)
     }
     for (uint32_t i = 0; i < l->m->n_files; i++) {
         MOX_TRY(mox_io_file_open(&l->file[i], l->m->files[i], l->buffers));
+        MOX_TRY(mox_io_file_is(&l->file[i], &l->m->file_ids[i], l->m->files[i]));
         l->fd[i] = l->file[i].fd;
+    }
+    return MOX_OK;
+}
+
+/* Nothing was written while it was being read: what is in memory belongs to one state of the file. */
+static mox_err still_same(const load *l)
+{
+    for (uint32_t i = 0; i < l->m->n_files; i++) {
+        MOX_TRY(mox_io_file_same(&l->file[i], l->m->files[i]));
     }
     return MOX_OK;
 }
@@ -290,9 +300,6 @@ static mox_err load_sums(mox_model *m)
 
 mox_err mox_model_load_dense(mox_model *m, const mox_dense_load *cfg)
 {
-    if (m->packed) {
-        MOX_TRY(load_sums(m));
-    }
     load l = {.m = m, .cfg = cfg};
     for (uint32_t i = 0; i < m->n_weights; i++) {
         l.total += m->weights[i].file_bytes;
@@ -305,11 +312,12 @@ mox_err mox_model_load_dense(mox_model *m, const mox_dense_load *cfg)
         err = MOX_FAIL(MOX_E_NO_MEMORY, "model: no memory for %u files", m->n_files);
     } else {
         err = open_files(&l);
+        err = err == MOX_OK && m->packed ? load_sums(m) : err;
         err = err == MOX_OK ? open_backend(&l) : err;
         if (err == MOX_OK) {
             mox_pool_run(cfg->pool, load_work, &l);
             l.ops->close(&l.io);
-            err = l.err;
+            err = l.err == MOX_OK ? still_same(&l) : l.err;
         }
         for (uint32_t i = 0; i < m->n_files; i++) {
             mox_io_file_close(&l.file[i]);

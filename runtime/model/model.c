@@ -33,7 +33,7 @@ static void take_tables(mox_model *m, const mox_builder *b, const mox_gguf *g, m
         m->slabs = mox_arena_take(a, n_experts * MOX_SLABS * sizeof *m->slabs, _Alignof(mox_slab_place));
     }
     m->files = mox_arena_take(a, m->n_files * sizeof *m->files, _Alignof(char *));
-    m->file_bytes = mox_arena_take(a, m->n_files * sizeof *m->file_bytes, _Alignof(uint64_t));
+    m->file_ids = mox_arena_take(a, m->n_files * sizeof *m->file_ids, _Alignof(mox_file_id));
     for (uint32_t i = 0; i < m->n_files; i++) {
         const char *path = mox_gguf_file(g, i);
         size_t n = strlen(path ? path : "") + 1;
@@ -41,7 +41,7 @@ static void take_tables(mox_model *m, const mox_builder *b, const mox_gguf *g, m
         if (copy) {
             memcpy(copy, path ? path : "", n);
             m->files[i] = copy;
-            m->file_bytes[i] = mox_gguf_file_bytes(g, i);
+            m->file_ids[i] = *mox_gguf_file_id(g, i);
         }
     }
 }

@@ -157,7 +157,7 @@ typedef struct mox_model {
     uint64_t *sums;             /* of a packed file: the layers' checksums, read with the dense weights */
     uint64_t *sums_xxh3;        /* [n_moe_layers]: what each layer's must hash to */
     char **files;               /* [n_files] paths */
-    uint64_t *file_bytes;       /* [n_files] */
+    mox_file_id *file_ids;      /* [n_files], of when the headers were read */
     uint64_t id;
     mox_arena arena; /* all of the above */
 } mox_model;
@@ -174,7 +174,7 @@ void mox_model_take_dense(mox_model *m, mox_arena *a);
 /* mox_model_staging_bytes: the least that mox_model_load_dense can work with. */
 size_t mox_model_staging_bytes(const mox_model *m);
 /* mox_model_load_dense: read every dense weight in pieces through `staging`. Errors MOX_E_OPEN, MOX_E_IO,
- * MOX_E_TRUNCATED. Threads: the step thread, with the pool. */
+ * MOX_E_CHANGED. Threads: the step thread, with the pool. */
 typedef struct mox_dense_load {
     mox_pool *pool;
     const mox_arena *arena; /* of the weights: faulted in while the reads are under way */

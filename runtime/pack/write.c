@@ -230,13 +230,14 @@ static mox_err open_source(packer *p)
     return MOX_OK;
 }
 
+/* Since the headers were read, which was before the files were opened here. */
 static mox_err source_unchanged(const packer *p)
 {
     for (uint32_t i = 0; i < mox_gguf_n_files(p->g); i++) {
-        struct stat now;
-        const struct stat *was = &p->src[i].at_open;
-        if (fstat(p->src[i].fd, &now) != 0 || now.st_size != was->st_size ||
-            now.st_mtim.tv_sec != was->st_mtim.tv_sec || now.st_mtim.tv_nsec != was->st_mtim.tv_nsec) {
+        struct stat st = {0};
+        int err = fstat(p->src[i].fd, &st);
+        const mox_file_id now = mox_file_id_of(&st);
+        if (err != 0 || !mox_file_id_same(&now, mox_gguf_file_id(p->g, i))) {
             return MOX_FAIL(MOX_E_CHANGED, "%s changed while it was being packed", mox_gguf_file(p->g, i));
         }
     }

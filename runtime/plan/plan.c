@@ -256,6 +256,7 @@ static void store_base(const mox_plan_in *in, mox_placement *p)
     p->store.top_k = m->h.top_k;
     p->store.transit_slots = m->h.top_k;
     p->store.files = (const char *const *)m->files;
+    p->store.file_ids = m->file_ids;
     p->store.n_files = m->n_files;
     p->store.layout = mox_model_layout_ops(in->m);
     p->store.policy = in->policy;

@@ -62,8 +62,28 @@ static mox_err compute(mox_ctx *ctx, report *r)
     return mox_generate(ctx, 0, &cfg, &result);
 }
 
+typedef struct changing {
+    child_change change;
+    void *arg;
+} changing;
+
+/* A stage is over. Others than "header" are announced again and again, and at last with all done. */
+static void stage_over(void *ctx, const char *stage, uint64_t done, uint64_t total)
+{
+    const changing *c = ctx;
+    if (c->change && done >= total) {
+        c->change(c->arg, stage);
+    }
+}
+
 void child_use(const char *path, mox_io_mode io, report *r)
 {
+    child_use_changing(path, io, NULL, NULL, r);
+}
+
+void child_use_changing(const char *path, mox_io_mode io, child_change change, void *arg, report *r)
+{
+    changing c = {change, arg};
     mox_cfg cfg;
     mox_ctx *ctx = NULL;
     mox_cfg_defaults(&cfg);
@@ -73,11 +93,14 @@ void child_use(const char *path, mox_io_mode io, report *r)
     cfg.n_threads = 1;
     cfg.io = io;
     cfg.log = (mox_log){.fn = NULL};
+    cfg.progress = stage_over;
+    cfg.progress_ctx = &c;
     *r = (report){.err = mox_open(&ctx, &cfg)};
     if (r->err == MOX_OK && !mox_get_tokenizer(ctx)) {
         r->err = MOX_FAIL(MOX_E_TOKENIZER, "the model has no vocabulary");
     }
     if (r->err == MOX_OK) {
+        stage_over(&c, "open", 1, 1);
         r->err = compute(ctx, r);
     }
     if (r->err != MOX_OK) {

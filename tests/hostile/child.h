@@ -47,6 +47,10 @@ typedef struct outcome {
 /* child_use: open the model and compute CHILD_TOKENS tokens after a short prompt, twice: step by step, with every
  * logit looked at, and by mox_generate. */
 void child_use(const char *path, mox_io_mode io, report *r);
+/* child_use_changing: the same, and change(arg, stage) is called in between: when the headers have been read
+ * ("header"), when the dense weights have ("dense"), when all is open ("open"). */
+typedef void (*child_change)(void *arg, const char *stage);
+void child_use_changing(const char *path, mox_io_mode io, child_change change, void *arg, report *r);
 
 /* child_fork: fork; the child gets the limits and returns 0, the parent its pid. */
 pid_t child_fork(int cpu_s);

@@ -5,9 +5,11 @@
  *   hostile_cases --program MOXIE        `moxie info` and `moxie run -n 1`
  *   hostile_cases --direct [--brief]     the library in this process: for valgrind
  *   hostile_cases --prefixes
+ *   hostile_cases --changing             files that change meanwhile
  *   ... --only ID
  */
 #include "hostile/cases.h"
+#include "hostile/changing.h"
 #include "hostile/child.h"
 #include "runtime/gguf/utf8.h"
 
@@ -253,12 +255,14 @@ static int run_prefixes(void)
 int main(int argc, char **argv)
 {
     const char *only = NULL, *moxie = NULL;
-    bool direct = false, brief = false;
+    bool direct = false, brief = false, changing = false;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--prefixes") == 0) {
             return run_prefixes();
         } else if (strcmp(argv[i], "--direct") == 0) {
             direct = true;
+        } else if (strcmp(argv[i], "--changing") == 0) {
+            changing = true;
         } else if (strcmp(argv[i], "--brief") == 0) {
             brief = true;
         } else if (i + 1 < argc && strcmp(argv[i], "--only") == 0) {
@@ -269,6 +273,9 @@ int main(int argc, char **argv)
             fprintf(stderr, "%s: unknown argument %s\n", argv[0], argv[i]);
             return 2;
         }
+    }
+    if (changing) {
+        return run_changing(only);
     }
     char *here = realpath(".", NULL); /* what the program keeps of its models stays in the build */
     if (moxie && here) {
