@@ -1,6 +1,8 @@
 /* Fixtures' JSON is read by looking for keys in their order and taking the numbers of the bracket behind them. */
 #include "families/expected.h"
 
+#include "graph/fixture_json.h"
+
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,56 +10,10 @@
 
 enum { MAX_NUMBERS = FE_MAX_TOKENS * FE_MAX_TOP_K };
 
-static char *read_file(const char *path, size_t *n)
-{
-    FILE *f = fopen(path, "rb");
-    cr_assert(f, "cannot open %s", path);
-    fseek(f, 0, SEEK_END);
-    *n = (size_t)ftell(f);
-    rewind(f);
-    char *p = malloc(*n + 1);
-    cr_assert(p && fread(p, 1, *n, f) == *n, "cannot read %s", path);
-    p[*n] = '\0';
-    fclose(f);
-    return p;
-}
-
-static const char *behind(const char *at, const char *key)
-{
-    char quoted[64];
-    snprintf(quoted, sizeof quoted, "\"%s\":", key);
-    const char *p = strstr(at, quoted);
-    cr_assert(p, "fixture has no %s", key);
-    return p + strlen(quoted);
-}
-
-/* All numbers inside the bracket that follows; nested ones in order. */
-static const char *numbers(const char *p, double *out, uint32_t max, uint32_t *n)
-{
-    p = strchr(p, '[');
-    cr_assert(p);
-    int depth = 0;
-    *n = 0;
-    do {
-        depth += *p == '[';
-        depth -= *p == ']';
-        char *end;
-        double v = strtod(p, &end);
-        if (end != p && strchr("-0123456789", *p)) {
-            cr_assert(*n < max, "fixture has more than %u numbers", max);
-            out[(*n)++] = v;
-            p = end;
-        } else {
-            p++;
-        }
-    } while (depth > 0 && *p);
-    return p;
-}
-
 static const char *read_tokens(fe_seq *s, const char *p)
 {
     double v[FE_MAX_TOKENS];
-    p = numbers(behind(p, "tokens"), v, FE_MAX_TOKENS, &s->n);
+    p = fx_numbers(fx_behind(p, "tokens"), v, FE_MAX_TOKENS, &s->n);
     for (uint32_t i = 0; i < s->n; i++) {
         s->tokens[i] = (uint32_t)v[i];
     }
@@ -68,12 +24,12 @@ static const char *read_layer(fe_seq *s, const char *p, uint32_t layer, uint32_t
 {
     static double v[MAX_NUMBERS];
     uint32_t n;
-    p = numbers(behind(p, "experts"), v, MAX_NUMBERS, &n);
+    p = fx_numbers(fx_behind(p, "experts"), v, MAX_NUMBERS, &n);
     cr_assert_eq(n, s->n * k);
     for (uint32_t i = 0; i < n; i++) {
         s->router[layer][i / k].expert[i % k] = (uint32_t)v[i];
     }
-    p = numbers(behind(p, "weights"), v, MAX_NUMBERS, &n);
+    p = fx_numbers(fx_behind(p, "weights"), v, MAX_NUMBERS, &n);
     cr_assert_eq(n, s->n * k);
     for (uint32_t i = 0; i < n; i++) {
         s->router[layer][i / k].weight[i % k] = v[i];
@@ -102,10 +58,10 @@ static char *read_json(fe_expected *x, const char *name)
     x->n_moe_layers = info.n_moe_layers;
     cr_assert(x->top_k <= FE_MAX_TOP_K && x->n_moe_layers <= FE_MAX_LAYERS);
     snprintf(path, sizeof path, MOX_TEST_DATA "/models/%s.json", name);
-    char *json = read_file(path, &n);
-    x->max_error = strtod(behind(json, "normalised_max_error"), NULL);
-    x->with_f16 = strtod(behind(json, "with_f16_activations"), NULL);
-    x->with_8bit = strtod(behind(json, "with_8bit_activations"), NULL);
+    char *json = fx_file(path, &n);
+    x->max_error = strtod(fx_behind(json, "normalised_max_error"), NULL);
+    x->with_f16 = strtod(fx_behind(json, "with_f16_activations"), NULL);
+    x->with_8bit = strtod(fx_behind(json, "with_8bit_activations"), NULL);
     return json;
 }
 
@@ -117,14 +73,14 @@ static void read_logits(fe_expected *x, const char *name, const char *what)
         x->n_rows += x->seq[s].n;
     }
     snprintf(path, sizeof path, MOX_TEST_DATA "/models/%s%s.logits.f32", name, what);
-    x->logits = (float *)(void *)read_file(path, &n);
+    x->logits = (float *)(void *)fx_file(path, &n);
     cr_assert_eq(n, (size_t)x->n_rows * x->n_vocab * sizeof(float), "%s", path);
 }
 
 void fe_read(fe_expected *x, const char *name)
 {
     char *json = read_json(x, name);
-    const char *p = behind(json, "sequences");
+    const char *p = fx_behind(json, "sequences");
     for (uint32_t s = 0; s < FE_MAX_SEQ; s++) {
         p = read_tokens(&x->seq[s], p);
         for (uint32_t l = 0; l < x->n_moe_layers; l++) {
@@ -138,7 +94,7 @@ void fe_read(fe_expected *x, const char *name)
 void fe_read_run(fe_expected *x, const char *name)
 {
     char *json = read_json(x, name);
-    const char *p = behind(behind(json, "override_runs"), "sequences");
+    const char *p = fx_behind(fx_behind(json, "override_runs"), "sequences");
     for (uint32_t s = 0; s < FE_MAX_SEQ; s++) {
         p = read_tokens(&x->seq[s], p);
     }

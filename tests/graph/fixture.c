@@ -1,7 +1,7 @@
-/* A reader for the fixtures' JSON that knows their shape: it looks for a key and takes the numbers of the
- * bracket behind it. A JSON library would be a dependency for four keys.
- */
+/* Fixtures of two MoE layers, and the configurations they are opened with. */
 #include "graph/fixture.h"
+
+#include "graph/fixture_json.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -9,63 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *read_file(const char *path, size_t *n)
-{
-    FILE *f = fopen(path, "rb");
-    cr_assert(f, "cannot open %s", path);
-    fseek(f, 0, SEEK_END);
-    *n = (size_t)ftell(f);
-    rewind(f);
-    char *p = malloc(*n + 1);
-    cr_assert(p && fread(p, 1, *n, f) == *n, "cannot read %s", path);
-    p[*n] = '\0';
-    fclose(f);
-    return p;
-}
-
-/* Behind `"key":`, searching from at. */
-static const char *behind(const char *at, const char *key)
-{
-    char quoted[64];
-    snprintf(quoted, sizeof quoted, "\"%s\":", key);
-    const char *p = strstr(at, quoted);
-    cr_assert(p, "fixture has no %s", key);
-    return p + strlen(quoted);
-}
-
-/* All numbers inside the bracket that follows; nested ones in order. */
-static const char *numbers(const char *p, double *out, uint32_t max, uint32_t *n)
-{
-    p = strchr(p, '[');
-    cr_assert(p);
-    int depth = 0;
-    *n = 0;
-    do {
-        depth += *p == '[';
-        depth -= *p == ']';
-        char *end;
-        double v = strtod(p, &end);
-        if (end != p && strchr("-0123456789", *p)) {
-            cr_assert(*n < max, "fixture has more than %u numbers", max);
-            out[(*n)++] = v;
-            p = end;
-        } else {
-            p++;
-        }
-    } while (depth > 0 && *p);
-    return p;
-}
-
 static const char *read_router(fx_seq *s, const char *p, uint32_t layer)
 {
     double v[FX_MAX_TOKENS * FX_TOP_K];
     uint32_t n;
-    p = numbers(behind(p, "experts"), v, FX_MAX_TOKENS * FX_TOP_K, &n);
+    p = fx_numbers(fx_behind(p, "experts"), v, FX_MAX_TOKENS * FX_TOP_K, &n);
     cr_assert_eq(n, s->n * FX_TOP_K);
     for (uint32_t i = 0; i < n; i++) {
         s->experts[layer][i / FX_TOP_K][i % FX_TOP_K] = (uint32_t)v[i];
     }
-    p = numbers(behind(p, "weights"), v, FX_MAX_TOKENS * FX_TOP_K, &n);
+    p = fx_numbers(fx_behind(p, "weights"), v, FX_MAX_TOKENS * FX_TOP_K, &n);
     cr_assert_eq(n, s->n * FX_TOP_K);
     for (uint32_t i = 0; i < n; i++) {
         s->weights[layer][i / FX_TOP_K][i % FX_TOP_K] = v[i];
@@ -79,16 +32,16 @@ void fx_read(fx_expected *x, const char *name)
     size_t n;
     memset(x, 0, sizeof *x);
     snprintf(path, sizeof path, MOX_TEST_DATA "/models/%s.json", name);
-    char *json = read_file(path, &n);
-    x->n_vocab = (uint32_t)strtoul(behind(behind(json, "config"), "vocab_size"), NULL, 10);
-    x->max_error = strtod(behind(json, "normalised_max_error"), NULL);
-    x->with_f16 = strtod(behind(json, "with_f16_activations"), NULL);
-    x->with_8bit = strtod(behind(json, "with_8bit_activations"), NULL);
-    const char *p = behind(json, "sequences");
+    char *json = fx_file(path, &n);
+    x->n_vocab = (uint32_t)strtoul(fx_behind(fx_behind(json, "config"), "vocab_size"), NULL, 10);
+    x->max_error = strtod(fx_behind(json, "normalised_max_error"), NULL);
+    x->with_f16 = strtod(fx_behind(json, "with_f16_activations"), NULL);
+    x->with_8bit = strtod(fx_behind(json, "with_8bit_activations"), NULL);
+    const char *p = fx_behind(json, "sequences");
     for (x->n_seq = 0; x->n_seq < FX_MAX_SEQ; x->n_seq++) {
         fx_seq *s = &x->seq[x->n_seq];
         double v[FX_MAX_TOKENS];
-        p = numbers(behind(p, "tokens"), v, FX_MAX_TOKENS, &s->n);
+        p = fx_numbers(fx_behind(p, "tokens"), v, FX_MAX_TOKENS, &s->n);
         for (uint32_t i = 0; i < s->n; i++) {
             s->tokens[i] = (uint32_t)v[i];
         }
@@ -99,7 +52,7 @@ void fx_read(fx_expected *x, const char *name)
     }
     free(json);
     snprintf(path, sizeof path, MOX_TEST_DATA "/models/%s.logits.f32", name);
-    x->logits = (float *)(void *)read_file(path, &n);
+    x->logits = (float *)(void *)fx_file(path, &n);
     cr_assert_eq(n, x->n_rows * x->n_vocab * sizeof(float));
 }
 
