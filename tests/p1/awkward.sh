@@ -1,13 +1,21 @@
 #!/bin/bash
 # One model of awkward sizes: made, run through the P1 matrix, removed. Usage:
-#   awkward.sh SYNTH P1_MATRIX DIR TYPE D_FF MIB [options of p1_matrix]
+#   awkward.sh SYNTH P1_MATRIX DIR TYPE D_FF MIB SHARE [options of p1_matrix]
 # With micro-batches of one token and few experts kept, a configuration reads a hundred gigabytes. So the model lies in
 # memory (/dev/shm) where there is room for it, for a second copy of its experts and 2 GiB more, and where files in
 # memory can be read with O_DIRECT (Linux 6.6); otherwise in DIR. The bytes are the same, and what is read from a disk
 # is tested with the other models; p1_matrix prints which it was. Not kept: the next run makes it again in seconds.
+#
+# Every configuration evaluates every token. Where MOXIE_CHECK_END says when a run has to be over (./check: seconds since
+# 1970), SHARE per cent of what is left are the limit, after which p1_matrix goes on with few tokens and says so.
 set -eu
-synth=$1 matrix=$2 dir=$3 type=$4 d_ff=$5 mib=$6
-shift 6
+synth=$1 matrix=$2 dir=$3 type=$4 d_ff=$5 mib=$6 share=$7
+shift 7
+limit=
+if [ -n "${MOXIE_CHECK_END:-}" ]; then
+    left=$(((MOXIE_CHECK_END - $(date +%s)) * share / 100))
+    limit="--seconds $((left > 1 ? left : 1))"
+fi
 
 # mib_of FILE: a number of bytes in a cgroup's file, in MiB; nothing where there is no limit or no file
 mib_of() {
@@ -41,4 +49,5 @@ if ! room_in_memory || ! make_model "$model" || ! dd if="$model" of=/dev/null if
     model=$dir/awkward-$type.gguf
     make_model "$model"
 fi
-"$matrix" --trace "$dir/awkward-$type.trace" --tokens 700 "$@" "$model"
+# shellcheck disable=SC2086 # two words or none
+"$matrix" --trace "$dir/awkward-$type.trace" --tokens 700 $limit "$@" "$model"
