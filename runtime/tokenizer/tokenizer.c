@@ -206,7 +206,10 @@ static int by_text(const void *a, const void *b, void *ctx)
     const mox_tokenizer *t = ctx;
     mox_str x = tok_text(t, *(const uint32_t *)a), y = tok_text(t, *(const uint32_t *)b);
     int order = memcmp(x.p, y.p, x.n < y.n ? x.n : y.n);
-    return order ? order : (x.n > y.n) - (x.n < y.n);
+    order = order ? order : (x.n > y.n) - (x.n < y.n);
+    uint32_t i = *(const uint32_t *)a, j = *(const uint32_t *)b;
+    return order ? order
+                 : (i > j) - (i < j); /* of two with one text the later one is found, as among pieces */
 }
 
 static void index_special(mox_tokenizer *t)

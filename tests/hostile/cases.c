@@ -11,6 +11,7 @@
 #define TOK    "tokenizer.ggml.tokens"
 #define SCORES "tokenizer.ggml.scores"
 #define TYPES  "tokenizer.ggml.token_type"
+#define MERGES "tokenizer.ggml.merges"
 #define EMBD   "token_embd.weight"
 #define NORM   "blk.0.attn_norm.weight"
 #define ROUTER "blk.0.ffn_gate_inp.weight"
@@ -98,12 +99,61 @@ KEYS(width_negative, gb_kv_int(b, "llama.embedding_length", K_I32, M1))
 KEYS(ff_negative, gb_kv_int(b, "llama.feed_forward_length", K_I32, M1))
 KEYS(rope_dims_negative, gb_kv_int(b, "llama.rope.dimension_count", K_I32, M1))
 KEYS(shared_experts, gb_kv_u32(b, "llama.expert_shared_count", 3))
+KEYS(groups_unequal, gb_kv_u32(b, "llama.expert_group_count", 3))
+KEYS(groups_negative, gb_kv_int(b, "llama.expert_group_count", K_I32, M1))
+KEYS(groups_too_many, gb_kv_u32(b, "llama.expert_group_count", 8))
+KEYS(groups_unused, gb_kv_u32(b, "llama.expert_group_count", 2))
+KEYS(dense_all, gb_kv_u32(b, "llama.leading_dense_block_count", TINY_LAYERS))
+KEYS(dense_too_many, gb_kv_u32(b, "llama.leading_dense_block_count", TINY_LAYERS + 1))
 KEYS(bos_negative, gb_kv_int(b, "tokenizer.ggml.bos_token_id", K_I32, M1))
 KEYS(eos_beyond, gb_kv_u32(b, "tokenizer.ggml.eos_token_id", TINY_VOCAB))
 KEYS(pad_beyond, gb_kv_u32(b, "tokenizer.ggml.padding_token_id", UINT32_MAX))
 KEYS(unk_beyond, gb_kv_u32(b, "tokenizer.ggml.unknown_token_id", UINT32_MAX))
 KEYS(tokenizer_unknown, gb_kv_str(b, "tokenizer.ggml.model", "rot13"))
 KEYS(tokenizer_bpe, gb_kv_str(b, "tokenizer.ggml.model", "gpt2"))
+
+static void groups_used(gb *b, uint32_t count, uint32_t used)
+{
+    gb_kv_u32(b, "llama.expert_group_count", count);
+    gb_kv_u32(b, "llama.expert_group_used_count", used);
+}
+
+KEYS(groups_more_used, groups_used(b, 2, 3))
+KEYS(groups_too_small, groups_used(b, 4, 1)) /* one expert in reach, two wanted */
+
+/* Merges are what byte-level BPE is made of. No tokenizer here is of that kind: such a model is run on ids, and asking it
+ * for text is an error whatever its merges are. Beside a SentencePiece vocabulary they mean nothing. */
+static void merges(gb *b, const char *one)
+{
+    gb_kv_strings(b, MERGES, &one, 1);
+}
+
+#define BPE(name, body)                                                                                      \
+    static void name(gb *b)                                                                                  \
+    {                                                                                                        \
+        tokenizer_bpe(b);                                                                                    \
+        body;                                                                                                \
+    }
+BPE(merge_no_space, merges(b, "ab"))
+BPE(merge_three, merges(b, "a b c"))
+BPE(merge_unknown, merges(b, "q zz"))
+BPE(merge_self, merges(b, "ab ab"))
+BPE(merge_none, gb_kv_strings(b, MERGES, NULL, 0))
+BPE(merge_numbers, gb_kv_array(b, MERGES, K_I32, "\1\0\0\0", 1, 4))
+BPE(merge_text, gb_kv_str(b, MERGES, "a b"))
+KEYS(merge_beside, merges(b, "ab"))
+KEYS(merge_beside_numbers, gb_kv_array(b, MERGES, K_I32, "\1\0\0\0", 1, 4))
+
+static void merge_count(gb *b, uint64_t n)
+{
+    const tiny_edit e = {.without_key = "tokenizer.ggml.model", .keys = merge_no_space};
+    gb_free(b);
+    tiny_build(b, &e);
+    gb_set(b, "count " MERGES, n);
+}
+
+KEYS(merge_many, merge_count(b, 1 << 24))
+KEYS(merge_too_many, merge_count(b, (1 << 24) + 1))
 
 static void nested_arrays(gb *b)
 {
@@ -158,7 +208,7 @@ KEYS(no_tokens, gb_kv_strings(b, TOK, NULL, 0))
 
 /* ---- vocabularies: one text is another. Built once, they stay for the program's life. ---- */
 
-static const char *changed[8][TINY_VOCAB];
+static const char *changed[10][TINY_VOCAB];
 
 static const char *const *with_token(int slot, int id, const char *text)
 {
@@ -169,7 +219,7 @@ static const char *const *with_token(int slot, int id, const char *text)
 
 static char long_token[(1 << 20) + 1];
 
-enum { LONG, NO_UTF8, MINUS_ONE, ZZ, HUNDRED, PLUS_F, EMPTY, TWICE };
+enum { LONG, NO_UTF8, MINUS_ONE, ZZ, HUNDRED, PLUS_F, EMPTY, TWICE, PREFIXES, NO_END };
 
 static void change_vocabulary(gb *b, int which)
 {
@@ -191,6 +241,35 @@ KEYS(token_hundred, change_vocabulary(b, HUNDRED))
 KEYS(token_plus_f, change_vocabulary(b, PLUS_F))
 KEYS(token_empty, change_vocabulary(b, EMPTY))
 KEYS(token_twice, change_vocabulary(b, TWICE))
+
+/* Control tokens of which each begins like the one before, and one of them twice. */
+static void prefix_types(gb *b)
+{
+    int32_t types[TINY_VOCAB];
+    for (int i = 0; i < TINY_VOCAB; i++) {
+        types[i] = i == 0 ? 2 : i < 3 || i >= 263 ? 3 : i < 259 ? 6 : 1;
+    }
+    gb_kv_array(b, TYPES, K_I32, types, TINY_VOCAB, 4);
+}
+
+static void special_prefixes(gb *b)
+{
+    static const char *const texts[] = {"<s>a", "<s>ab", "<s>ab", "<s>abc"};
+    tiny_tokens(changed[PREFIXES]);
+    memcpy(changed[PREFIXES] + 263, texts, sizeof texts);
+    const tiny_edit e = {.without_key = TYPES, .keys = prefix_types, .tokens = changed[PREFIXES]};
+    gb_free(b);
+    tiny_build(b, &e);
+}
+
+/* No key names an end of text and no token has the text of one. */
+static void no_end(gb *b)
+{
+    const tiny_edit e = {.without_key = "tokenizer.ggml.eos_token_id",
+                         .tokens = with_token(NO_END, 2, "<x>")};
+    gb_free(b);
+    tiny_build(b, &e);
+}
 
 /* ---- tensors ---- */
 
@@ -305,9 +384,10 @@ KEYS(embedding_nan, poison(b, "data " EMBD, "\0\x7E", 2, TINY_VOCAB, 34))
 KEYS(norm_inf, poison(b, "data " NORM, "\0\0\x80\x7F", 4, TINY_WIDTH, 4))
 KEYS(norm_huge, poison(b, "data " NORM, "\xFF\xFF\x7F\x7F", 4, TINY_WIDTH, 4))
 
-#define OK        MOX_OK, MOX_OK
-#define BOTH(err) MOX_E_##err, MOX_E_##err
-#define RUN(err)  MOX_OK, MOX_E_##err
+#define OK            MOX_OK, MOX_OK
+#define BOTH(err)     MOX_E_##err, MOX_E_##err
+#define RUN(err)      MOX_OK, MOX_E_##err
+#define NO_MODEL(add) .edit = {.without_key = "tokenizer.ggml.model", .keys = (add)}
 
 const hostile_case hostile_cases[] = {
     {"valid", "the tiny model itself", OK, .brief = true},
@@ -484,7 +564,8 @@ const hostile_case hostile_cases[] = {
     {"G62a", "short by a byte", BOTH(TRUNCATED), .bytes = short_by_one},
     {"G62b", "half", BOTH(TRUNCATED), .bytes = half, .brief = true},
     {"G62c", "a name that says unfinished", BOTH(TRUNCATED), .path = path_part_name},
-    {"G63", "bytes behind the last tensor", OK, .edit = {.data = 4096}},
+    {"G63a", "bytes behind the last tensor", OK, .edit = {.data = 4096}},
+    {"G63b", "a tensor nobody asks for", OK, .edit = {.tensors = tensor_unused, .data = 128}},
     {"G64", "half a terabyte of holes", BOTH(TENSOR), .path = path_half_terabyte},
     {"G65a", "no padding, no data", BOTH(TRUNCATED), .bytes = no_padding},
     {"G65b", "no data", BOTH(TRUNCATED), .bytes = header_alone},
@@ -518,7 +599,16 @@ const hostile_case hostile_cases[] = {
     {"G74b", "no rope dimensions", BOTH(KEY), .field = "value llama.rope.dimension_count", .value = 0},
     {"G74c", "more rope dimensions than a head has", BOTH(KEY), .field = "value llama.rope.dimension_count",
      .value = 32},
-    {"G75", "shared experts that are not there", BOTH(TENSOR), .edit = {.keys = shared_experts}},
+    {"G75a", "shared experts that are not there", BOTH(TENSOR), .edit = {.keys = shared_experts}},
+    {"G75b", "groups that do not divide the experts", BOTH(KEY), .edit = {.keys = groups_unequal}},
+    {"G75c", "-1 groups", BOTH(KEY), .edit = {.keys = groups_negative}},
+    {"G75d", "more groups than experts", BOTH(KEY), .edit = {.keys = groups_too_many}},
+    {"G75e", "groups of which none is used", BOTH(KEY), .edit = {.keys = groups_unused}},
+    {"G75f", "more groups used than there are", BOTH(KEY), .edit = {.keys = groups_more_used}},
+    {"G75g", "groups with fewer experts than are used", BOTH(KEY), .edit = {.keys = groups_too_small}},
+    {"G75h", "more leading dense layers than layers", BOTH(KEY), .edit = {.keys = dense_too_many},
+     .brief = true},
+    {"G75i", "every layer dense, with experts in the file", BOTH(TENSOR), .edit = {.keys = dense_all}},
     {"G76a", "a norm in I8", BOTH(TYPE),
      .edit = {.without_tensor = NORM, .tensors = norm_in_i8, .data = 128}},
     {"G76b", "a router in F64", BOTH(TYPE),
@@ -561,13 +651,25 @@ const hostile_case hostile_cases[] = {
     {"G86d", "unknown beyond the vocabulary", RUN(TOKENIZER),
      .edit = {.without_key = "tokenizer.ggml.unknown_token_id", .keys = unk_beyond}},
     {"G87", "add_bos as a number", RUN(KEY), .edit = {.keys = add_bos_typed_int}},
+    {"G88a", "a merge without a space", RUN(TOKENIZER), NO_MODEL(merge_no_space)},
+    {"G88b", "a merge of three", RUN(TOKENIZER), NO_MODEL(merge_three)},
+    {"G88c", "a merge of unknown parts", RUN(TOKENIZER), NO_MODEL(merge_unknown)},
+    {"G88d", "a merge with itself", RUN(TOKENIZER), NO_MODEL(merge_self)},
+    {"G88e", "no merges", RUN(TOKENIZER), NO_MODEL(merge_none)},
+    {"G88f", "merges that are numbers", RUN(TOKENIZER), NO_MODEL(merge_numbers)},
+    {"G88g", "merges that are one text", RUN(TOKENIZER), NO_MODEL(merge_text)},
+    {"G88h", "2^24 merges", BOTH(TRUNCATED), .bytes = merge_many},
+    {"G88i", "one merge more", BOTH(LIMIT), .bytes = merge_too_many, .brief = true},
+    {"G88j", "merges beside SentencePiece", OK, .edit = {.keys = merge_beside}},
+    {"G88k", "merges that are numbers beside SentencePiece", OK, .edit = {.keys = merge_beside_numbers}},
     {"G89", "a vocabulary shorter than the output", BOTH(TENSOR), .field = "ne1 " LAST,
      .value = TINY_VOCAB - 1},
     {"G90a", "unknown tokenizer", RUN(TOKENIZER),
      .edit = {.without_key = "tokenizer.ggml.model", .keys = tokenizer_unknown}},
     {"G90b", "a tokenizer of another kind", RUN(TOKENIZER),
      .edit = {.without_key = "tokenizer.ggml.model", .keys = tokenizer_bpe}},
-    {"G92", "a tensor nobody asks for", OK, .edit = {.tensors = tensor_unused, .data = 128}},
+    {"G92a", "control tokens that begin alike", OK, .bytes = special_prefixes, .brief = true},
+    {"G92b", "no end of text", OK, .bytes = no_end},
     {"G99a", "parts that are missing", BOTH(SPLIT), .path = path_split_alone, .brief = true},
     {"G99b", "part 7 of 2", BOTH(SPLIT), .path = path_split_number},
     {"G99c", "split into 0", BOTH(SPLIT), .path = path_split_zero},

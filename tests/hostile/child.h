@@ -6,6 +6,7 @@
 #define MOX_TESTS_HOSTILE_CHILD_H
 
 #include "runtime/moxie.h"
+#include "sanitized.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -16,18 +17,6 @@ enum {
     CHILD_RSS_KIB = 128 << 10,
     CHILD_TOKENS = 4,
 };
-
-/* Sanitizers take memory and time of their own: the limits hold for the plain build. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 typedef struct report { /* filled by the child */
     mox_err err;

@@ -197,3 +197,30 @@ Test(tokenizer_create, ends_by_key_and_by_text)
     free(got.ids);
     mox_tokenizer_destroy(&t);
 }
+
+/* G92: nothing ends such a text. Where no key names one, the id 2 is the end, as the format has it; here there is none. */
+Test(tokenizer_create, a_vocabulary_without_an_end)
+{
+    static const char *const texts[] = {"<unk>", "a"};
+    static const float scores[] = {0, -1};
+    static const int32_t types[] = {UNKNOWN, NORMAL};
+    gb b = {0};
+    mox_gguf *g = NULL;
+    mox_tokenizer *t = NULL;
+    gb_begin(&b, 3);
+    gb_kv_str(&b, "general.architecture", "llama");
+    gb_kv_str(&b, "tokenizer.ggml.model", "llama");
+    gb_kv_strings(&b, "tokenizer.ggml.tokens", texts, 2);
+    gb_kv_array(&b, "tokenizer.ggml.scores", K_F32, scores, 2, 4);
+    gb_kv_array(&b, "tokenizer.ggml.token_type", K_I32, types, 2, 4);
+    gb_finish(&b);
+    cr_assert_eq(mox_gguf_parse(&g, b.p, b.n, b.n, NULL), MOX_OK, "%s", mox_err_last()->msg);
+    cr_assert_eq(mox_tokenizer_create(&t, g), MOX_OK, "%s", mox_err_last()->msg);
+    for (uint32_t id = 0; id < 4; id++) {
+        cr_expect_not(mox_token_is_end(t, id));
+    }
+    cr_expect_eq(mox_tokenizer_ids(t)->eos, MOX_TOKEN_NONE);
+    mox_tokenizer_destroy(&t);
+    mox_gguf_close(&g);
+    gb_free(&b);
+}

@@ -1,6 +1,7 @@
 /* SentencePiece: the ids that the original library gives, an independent quadratic version of the merging as
  * the oracle on random text, special tokens, and texts that are hard on bad algorithms. */
 #include "runtime/gguf/utf8.h"
+#include "sanitized.h"
 #include "tokenizer/vocab.h"
 
 #include <criterion/criterion.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define MODELS MOX_TEST_DATA "/models/"
 
@@ -191,6 +193,41 @@ Test(spm, a_mebibyte_of_one_letter, .timeout = 60)
     mox_tokenizer_destroy(&t);
 }
 
+/* G91. Every run of the letter up to the longest token is a piece. Whatever order the scores put them in, the text comes
+ * back whole, and within seconds of processor, where work that grows with the square takes hours. */
+Test(spm, a_mebibyte_against_every_run_of_it, .timeout = 60)
+{
+    enum { N = 1 << 20, LONGEST = 1024, PIECES = LONGEST + 1, CPU_S = 2 };
+    static char run[LONGEST + 1];
+    static piece pieces[PIECES];
+    memset(run, 'a', LONGEST);
+    char *text = malloc(N);
+    memset(text, 'a', N);
+    for (int order = 0; order < 4; order++) { /* longer is better; worse; all the same; no order at all */
+        pieces[0] = (piece){MARK, -9, NORMAL};
+        for (int n = 1; n <= LONGEST; n++) {
+            float mixed = (float)((unsigned)n * 2654435761u % 1021);
+            pieces[n].text = run + LONGEST - n;
+            pieces[n].score = order == 0 ? (float)n : order == 1 ? -(float)n : order == 2 ? 0.0f : mixed;
+            pieces[n].type = NORMAL;
+        }
+        mox_tokenizer *t = vocab_tokenizer(pieces, PIECES, NULL);
+        clock_t begin = clock();
+        id_list got = encode(t, text, N, false, false);
+        double cpu_s = (double)(clock() - begin) / CLOCKS_PER_SEC;
+        cr_expect(SANITIZED || cpu_s < CPU_S, "order %d: %.2f s of processor", order, cpu_s);
+        size_t n = 0;
+        for (uint32_t i = 0; i < got.n; i++) {
+            cr_assert(got.ids[i] >= V_FIRST);
+            n += i > 0 ? mox_token_text(t, got.ids[i]).n : 0;
+        }
+        cr_expect(got.ids[0] == V_FIRST && n == N, "order %d: %zu bytes in %u tokens", order, n, got.n);
+        free(got.ids);
+        mox_tokenizer_destroy(&t);
+    }
+    free(text);
+}
+
 /* Every byte string is text: without control tokens, and the bytes of the tokens give it back. */
 Test(spm, arbitrary_bytes_go_there_and_back)
 {
@@ -260,11 +297,12 @@ Test(spm, typed_text_is_no_special_token)
 Test(spm, user_defined_tokens_are_always_cut_out)
 {
     static const piece pieces[] = {
-        {MARK, -1, NORMAL},  {"a", -2, NORMAL},   {MARK "a", -1, NORMAL}, {"[u]", 0, USER}, {"[u]x", 0, USER},
-        {"[u]xyz", 0, USER}, {"[c]", 0, CONTROL}, {"[c]a", 0, USER},      {"  ", 0, USER},
+        {MARK, -1, NORMAL}, {"a", -2, NORMAL},   {MARK "a", -1, NORMAL}, {"[u]", 0, USER},
+        {"[u]x", 0, USER},  {"[u]xyz", 0, USER}, {"[c]", 0, CONTROL},    {"[c]a", 0, USER},
+        {"  ", 0, USER},    {"[d]", 0, CONTROL}, {"[d]", 0, CONTROL},
     };
-    enum { M = V_FIRST, A, MA, U, UX, UXYZ, C, CA, SP };
-    mox_tokenizer *t = vocab_tokenizer(pieces, 9, NULL);
+    enum { M = V_FIRST, A, MA, U, UX, UXYZ, C, CA, SP, D1, D2 };
+    mox_tokenizer *t = vocab_tokenizer(pieces, D2 + 1 - V_FIRST, NULL);
     const uint32_t w1[] = {MA, U, MA}, w2[] = {UX, M, V_BYTE0 + 'y'}, w3[] = {UXYZ, UXYZ}, w4[] = {CA},
                    w5[] = {C, M, V_BYTE0 + 'b'};
     const uint32_t w6[] = {MA, SP, MA}, w7[] = {MA, SP, M, MA};
@@ -275,6 +313,10 @@ Test(spm, user_defined_tokens_are_always_cut_out)
     expect_ids("[c]b", encode(t, "[c]b", 4, false, true), w5, 3);
     expect_ids("a  a", encode(t, "a  a", 4, false, false), w6, 3);
     expect_ids("a   a", encode(t, "a   a", 5, false, false), w7, 4);
+    for (int again = 0; again < 3; again++) { /* of equal texts the later one, every time */
+        const uint32_t w8[] = {D2, M, V_BYTE0 + 'b'};
+        expect_ids("[d]b", encode(t, "[d]b", 4, false, true), w8, 3);
+    }
     id_list plain = encode(t, "[c]b", 4, false, false);
     for (uint32_t i = 0; i < plain.n; i++) {
         cr_expect_neq(plain.ids[i], C);
