@@ -294,8 +294,9 @@ static void test_row(const mox_bench *b, const mox_bench_test *t)
 void mox_bench_table(const mox_bench *b)
 {
     const mox_plan *p = mox_get_plan(b->ctx);
-    printf("%s, %s, %s, policy %s, look-ahead %s%s\n", b->o->cfg.model, mox_get_device(b->ctx),
-           mox_get_io(b->ctx), b->o->cfg.policy, mox_get_look_ahead(b->ctx),
+    char model[1024];
+    printf("%s, %s, %s, policy %s, look-ahead %s%s\n", mox_ui_shown(b->o->cfg.model, model, sizeof model),
+           mox_get_device(b->ctx), mox_get_io(b->ctx), b->o->cfg.policy, mox_get_look_ahead(b->ctx),
            b->o->cfg.act_f32 ? ", audit --act f32" : "");
     printf("%u of %u experts in RAM, prompts are %s, answers are %s\n", p->kept_total, p->experts_total,
            b->o->text != NULL ? "text" : "random ids", b->o->random_answers ? "random ids" : "sampled");

@@ -1,6 +1,7 @@
 /* moxie config: what is set, and where it comes from; which files are looked at. */
 #include "runtime/cli/commands.h"
 #include "runtime/cli/settings.h"
+#include "runtime/cli/ui.h"
 
 #include "profiler/report/json.h"
 
@@ -56,13 +57,14 @@ static void show_text(const mox_opts *o)
     for (const mox_option *opt = mox_options; opt->name != NULL; opt++) {
         const mox_setting *set = &o->set[opt - mox_options];
         const char *value = value_text(set, opt);
-        char origin[1100];
+        char origin[1100], shown[1100];
         if (opt->once || opt->hidden) {
             continue;
         }
         int n = printf("%s%s = %s", value[0] == '\0' || excluded(o, opt) ? "; " : "", opt->name, value);
         if (o->origin) {
-            printf("%*s ; %s", n < 36 ? 36 - n : 0, "", origin_text(set, opt, origin));
+            printf("%*s ; %s", n < 36 ? 36 - n : 0, "",
+                   mox_ui_shown(origin_text(set, opt, origin), shown, sizeof shown));
         }
         printf("\n");
     }
@@ -97,7 +99,8 @@ static mox_err show_paths(const mox_opts *o)
     MOX_TRY(mox_config_paths(o->config, paths));
     for (int i = 0; i < MOX_CONFIG_PATHS; i++) {
         if (paths[i].path[0] != '\0') {
-            printf("%-8s  %s%s\n", paths[i].what, paths[i].path,
+            char shown[1100];
+            printf("%-8s  %s%s\n", paths[i].what, mox_ui_shown(paths[i].path, shown, sizeof shown),
                    access(paths[i].path, F_OK) == 0 ? "" : "  (not there)");
         }
     }

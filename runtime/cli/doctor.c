@@ -264,7 +264,7 @@ mox_err mox_doctor_rates(mox_doctor *d)
 {
     mox_topo *topo = NULL;
     mox_ceilings c;
-    char size[24];
+    char size[24], path[160];
     MOX_TRY(mox_topo_create(&topo));
     mox_ceilings_cfg cfg = {.path = d->path,
                             .file_bytes = d->path_bytes,
@@ -277,9 +277,9 @@ mox_err mox_doctor_rates(mox_doctor *d)
     snprintf(f->text, sizeof f->text, "%.1f GB/s read by %u threads", c.ram_bytes_per_s / 1e9, c.threads);
     number(f, "bytes_per_s", c.ram_bytes_per_s);
     f = add(d, "disk rate");
-    snprintf(f->text, sizeof f->text, "%.2f GB/s, O_DIRECT, %llu KiB x %u, %s of %.160s",
+    snprintf(f->text, sizeof f->text, "%.2f GB/s, O_DIRECT, %llu KiB x %u, %s of %s",
              c.disk_bytes_per_s / 1e9, (unsigned long long)c.request_bytes >> 10, c.depth,
-             mox_human(d->path_bytes, size), d->path);
+             mox_human(d->path_bytes, size), mox_ui_shown(d->path, path, sizeof path));
     number(f, "bytes_per_s", c.disk_bytes_per_s);
     if (c.disk_bytes_per_s < MOX_SLOW_DISK) {
         warn(

@@ -32,18 +32,28 @@ static int columns(void)
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
+/* What was made fit where it was read is left alone: no second backslash before the first. */
+const char *mox_ui_shown(const char *text, char *out, size_t n)
+{
+    mox_str s = {text, strlen(text)};
+    if (s.n < n && mox_is_printable(s)) {
+        memcpy(out, text, s.n + 1);
+        return out;
+    }
+    return mox_escape(s, out, n);
+}
+
 void mox_ui_line(const char *fmt, ...)
 {
-    char line[1024];
-    int n = snprintf(line, sizeof line, "moxie: ");
+    static const char name[] = "moxie: ";
+    char text[1024], line[sizeof name + sizeof text];
     va_list ap;
     va_start(ap, fmt);
-    int m = vsnprintf(line + n, sizeof line - (size_t)n - 1, fmt, ap);
+    vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    size_t len = (size_t)n + (m < 0 ? 0 : (size_t)m);
-    if (len > sizeof line - 2) {
-        len = sizeof line - 2;
-    }
+    memcpy(line, name, sizeof name);
+    mox_ui_shown(text, line + sizeof name - 1, sizeof text);
+    size_t len = strlen(line);
     line[len] = '\n';
     put_stderr(line, len + 1);
 }
@@ -61,15 +71,14 @@ int mox_ui_error(void)
     if (e->sys != 0 && strstr(e->msg, strerror(e->sys)) == NULL) {
         snprintf(sys, sizeof sys, ": %s", strerror(e->sys));
     }
-    /* a message may quote a file or an argument: one line, and nothing that moves a terminal's cursor */
-    char msg[800];
-    mox_escape((mox_str){e->msg, strlen(e->msg)}, msg, sizeof msg);
-    mox_ui_line("error: %s%s [MX-%04d]", msg[0] != '\0' ? msg : mox_err_text(e->code), sys, -e->code);
+    mox_ui_line("error: %s%s [MX-%04d]", e->msg[0] != '\0' ? e->msg : mox_err_text(e->code), sys, -e->code);
     const char *fix = e->fix;
     for (bool first = true; *fix != '\0'; first = false) {
         size_t n = strcspn(fix, "\n");
-        char line[320];
-        int m = snprintf(line, sizeof line, "%s %.*s\n", first ? "try: " : "     ", (int)n, fix);
+        char one[sizeof e->fix], shown[400], line[sizeof shown + 16];
+        snprintf(one, sizeof one, "%.*s", (int)n, fix);
+        int m = snprintf(line, sizeof line, "%s %s\n", first ? "try: " : "     ",
+                         mox_ui_shown(one, shown, sizeof shown));
         put_stderr(line, (size_t)m < sizeof line ? (size_t)m : sizeof line - 1);
         fix += n + (fix[n] == '\n');
     }
@@ -93,11 +102,12 @@ const char *mox_human(uint64_t bytes, char out[24])
 bool mox_ui_note(const char *fmt, ...)
 {
     static uint64_t last_ns;
-    char text[256], line[300];
+    char raw[256], text[256], line[300];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    vsnprintf(raw, sizeof raw, fmt, ap);
     va_end(ap);
+    mox_ui_shown(raw, text, sizeof text);
     if (isatty(STDERR_FILENO)) {
         int n = snprintf(line, sizeof line, "\r\033[K%.*s", columns() - 1, text);
         put_stderr(line, (size_t)n);

@@ -11,6 +11,9 @@
  * Returns the program's exit code for it. */
 int mox_ui_error(void);
 void mox_ui_line(const char *fmt, ...) MOX_PRINTF(1, 2); /* "moxie: ..." */
+/* mox_ui_shown: text that may quote a file, its name or an argument, on one line and with nothing in it that a terminal
+ * obeys. Whatever goes to stderr here has passed it; for stdout it is the caller's to ask. Cut to fit; returns out. */
+const char *mox_ui_shown(const char *text, char *out, size_t n);
 /* mox_ui_log: for mox_cfg.log. */
 void mox_ui_log(void *ctx, mox_log_level level, const char *line);
 

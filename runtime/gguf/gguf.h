@@ -98,6 +98,8 @@ const mox_gguf_tensor *mox_gguf_record(const mox_gguf *g, const char *name);
  * that are no UTF-8 come out as \n, \x1B, \u202E. Cut at a whole character with "..." if n is too small.
  * Returns out. */
 const char *mox_escape(mox_str s, char *out, size_t n);
+/* mox_is_printable: valid UTF-8 without any of that; a backslash may be one of an escape made before. */
+bool mox_is_printable(mox_str s);
 
 /* Key/values. Iteration for `info`, typed getters for everything else: integer widths are interchangeable,
  * floats are never counts. _opt: absent is not an error, *out keeps its value. Errors MOX_E_KEY. */

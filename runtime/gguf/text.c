@@ -92,7 +92,7 @@ static int is_hidden(uint32_t cp)
     return 0;
 }
 
-bool gguf_is_name(mox_str s)
+bool mox_is_printable(mox_str s)
 {
     for (size_t i = 0; i < s.n;) {
         uint32_t cp = 0;
@@ -102,7 +102,12 @@ bool gguf_is_name(mox_str s)
         }
         i += used;
     }
-    return s.n > 0;
+    return true;
+}
+
+bool gguf_is_name(mox_str s)
+{
+    return s.n > 0 && mox_is_printable(s);
 }
 
 bool gguf_is_tensor_name(mox_str s)

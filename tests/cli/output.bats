@@ -28,6 +28,32 @@ terminal() {
     done
 }
 
+@test "names of files: shown, not sent" {
+    local name=$'a\e[31m\nb.gguf' command
+    cp "$A" "$name"
+    for command in info 'run -p a -n 1' verify doctor 'bench -p 8 -n 2 -r 1'; do
+        # shellcheck disable=SC2086 # words
+        mox ${command%% *} "$name" ${command#"${command%% *}"}
+        exits 0
+        plain out
+        plain err
+        check "the name stands there, on one line" grep -q 'opening a\\x1B\[31m\\nb.gguf$' err
+    done
+    mox info $'none\e[31m'
+    exits 6
+    plain err
+    says 'none\\x1B\[31m: cannot'
+    mkdir -p $'x\e[31m/moxie'
+    echo 'ctx = 64' >$'x\e[31m/moxie/config'
+    for command in 'config show --origin' 'config path'; do
+        # shellcheck disable=SC2086 # words
+        XDG_CONFIG_HOME=$PWD/$'x\e[31m' mox $command
+        exits 0
+        plain out
+        check "the file stands there" grep -q 'x\\x1B\[31m/moxie/config' out
+    done
+}
+
 @test "in a terminal of 40 columns, NO_COLOR, TERM=dumb: no escapes but in a terminal that takes them" {
     [ -x /usr/bin/script ] || skip "script(1) is not installed"
     terminal run "$DEMO" --raw -p 'It was' -n 4

@@ -27,6 +27,7 @@ extern const size_t n_hostile_cases;
 const char *hostile_make(const hostile_case *c, const tmpdir *dir);
 
 /* paths.c */
+const char *path_escapes(const tmpdir *dir);
 const char *path_directory(const tmpdir *dir);
 const char *path_directory_of_safetensors(const tmpdir *dir);
 const char *path_directory_of_parts(const tmpdir *dir);

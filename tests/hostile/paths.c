@@ -24,6 +24,17 @@ static void put(const tmpdir *dir, const char *name, const char *text)
     tmpdir_write(dir, path, text, strlen(text));
 }
 
+/* What a terminal would obey, a line of its own, and a byte that is no text. */
+const char *path_escapes(const tmpdir *dir)
+{
+    static const char name[] = "a\x1B[2J\nmoxie: ok\xE2\x80\xAE\xFF.gguf";
+    gb b = {0};
+    tiny_build(&b, NULL);
+    tmpdir_write(dir, name, b.p, b.n);
+    gb_free(&b);
+    return tmpdir_path(dir, name);
+}
+
 const char *path_directory(const tmpdir *dir)
 {
     return subdirectory(dir);
