@@ -151,12 +151,6 @@ static uint32_t random_below(mox_lookahead *a, uint32_t n)
     return (uint32_t)((a->rng >> 33) % n);
 }
 
-/* Nearer layers first; of a layer the surer first. */
-static bool goes_before(const mox_prediction *a, const mox_prediction *b)
-{
-    return a->layer != b->layer ? a->layer < b->layer : a->score > b->score;
-}
-
 static void insert(mox_lookahead *a, mox_prediction p)
 {
     uint32_t at = a->n_pending;
@@ -168,7 +162,7 @@ static void insert(mox_lookahead *a, mox_prediction p)
             return;
         }
     }
-    for (; at > 0 && goes_before(&p, &a->pending[at - 1]); at--) {
+    for (; at > 0 && a->pending[at - 1].layer == p.layer && a->pending[at - 1].score < p.score; at--) {
         a->pending[at] = a->pending[at - 1];
     }
     a->pending[at] = p;

@@ -12,11 +12,8 @@
 
 #include <string.h>
 
-#define USES_OF_ALL 8 /* so many uses for each expert there is: hardly one will not be needed */
-
-/* A guess below is wrong too often to be worth a read: for the next layer, and for the one behind it. */
-enum { AHEAD_LAYERS = 2 };
-static const float ahead_least[AHEAD_LAYERS] = {0.6f, 0.75f};
+#define USES_OF_ALL 8    /* so many uses for each expert there is: hardly one will not be needed */
+#define AHEAD_LEAST 0.6f /* a guess below is wrong too often to be worth a read */
 
 uint32_t mox_graph_ranks(const mox_hparams *h)
 {
@@ -241,7 +238,7 @@ static float confidence(const float *weights, uint32_t rank, uint32_t k, uint32_
 
 /* Chance that any row chooses the expert, likeliest first; at most MOX_AHEAD_ROWS * k entries, so insertion
  * does. */
-static uint32_t rank_predictions(mox_graph *g, uint32_t n_ranks, float least)
+static uint32_t rank_predictions(mox_graph *g, uint32_t n_ranks)
 {
     mox_moe_buffers *b = &g->moe;
     uint32_t n = 0, k = g->m->h.top_k;
@@ -249,7 +246,7 @@ static uint32_t rank_predictions(mox_graph *g, uint32_t n_ranks, float least)
         const float *weights = b->ahead_weights + (size_t)(u / k) * n_ranks;
         uint32_t i = 0, id = b->ahead_ids[(size_t)(u / k) * n_ranks + u % k];
         float chance = confidence(weights, u % k, k, n_ranks);
-        if (chance < least) {
+        if (chance < AHEAD_LEAST) {
             continue;
         }
         while (i < n && b->ahead_expert[i] != id) {
@@ -269,43 +266,29 @@ static uint32_t rank_predictions(mox_graph *g, uint32_t n_ranks, float least)
 
 /* Guess a coming MoE layer's experts: its norm and router on the hidden state as it is now. The guess only
  * starts reads; a failure of the guess is no failure of the step. */
-static void guess_layer(mox_graph *g, const mox_layer_op *op, float least)
-{
-    const mox_hparams *h = &g->m->h;
-    mox_moe_buffers *b = &g->moe;
-    uint32_t n_ranks = h->top_k < h->n_experts ? h->top_k + 1 : h->top_k;
-    mox_router_args a = router_of(g, &op->moe, b->ahead_h);
-    a.k = n_ranks;
-    a.ids = b->ahead_ids;
-    a.weights = b->ahead_weights;
-    if (mox_graph_norm(g, op->moe.norm, g->x, g->n, b->ahead_h) == MOX_OK &&
-        g->ops->router(g->ops, g->stream, &a) == MOX_OK) {
-        uint32_t n = rank_predictions(g, n_ranks, least);
-        mox_store_predict(g->store, op->moe.moe_layer, b->ahead_expert, b->ahead_score, n);
-    }
-}
-
-/* A read takes as long as several layers compute, so the layer behind the next one is guessed too where it is surer:
- * decoding with half of Mixtral's experts in RAM takes 2 % less time. */
 static void guess(mox_graph *g, const mox_layer_op *next)
 {
     const mox_hparams *h = &g->m->h;
-    if (!g->dims.look_ahead || !next) {
+    if (!g->dims.look_ahead || !next || g->kept[next->moe.moe_layer] == h->n_experts) {
         return;
     }
     if (g->n * h->top_k >= USES_OF_ALL * h->n_experts) {
-        if (g->kept[next->moe.moe_layer] < h->n_experts) {
-            mox_store_predict_all(g->store, next->moe.moe_layer);
-        }
+        mox_store_predict_all(g->store, next->moe.moe_layer);
         return;
     }
     if (g->phase != MOX_PHASE_DECODE || g->n > MOX_AHEAD_ROWS) {
         return;
     }
-    for (uint32_t i = 0; i < AHEAD_LAYERS && next; i++, next = next_moe(g, next)) {
-        if (g->kept[next->moe.moe_layer] < h->n_experts) {
-            guess_layer(g, next, ahead_least[i]);
-        }
+    mox_moe_buffers *b = &g->moe;
+    uint32_t n_ranks = h->top_k < h->n_experts ? h->top_k + 1 : h->top_k;
+    mox_router_args a = router_of(g, &next->moe, b->ahead_h);
+    a.k = n_ranks;
+    a.ids = b->ahead_ids;
+    a.weights = b->ahead_weights;
+    if (mox_graph_norm(g, next->moe.norm, g->x, g->n, b->ahead_h) == MOX_OK &&
+        g->ops->router(g->ops, g->stream, &a) == MOX_OK) {
+        uint32_t n = rank_predictions(g, n_ranks);
+        mox_store_predict(g->store, next->moe.moe_layer, b->ahead_expert, b->ahead_score, n);
     }
 }
 
