@@ -17,7 +17,6 @@ typedef struct hostile_case {
     tiny_edit edit;                         /* the tiny model, built differently */
     void (*bytes)(gb *b);                   /* what is done to the bytes of it, or instead of it */
     const char *(*path)(const tmpdir *dir); /* files of any number, and the path to open */
-    bool brief;                             /* also in the short run under valgrind */
 } hostile_case;
 
 extern const hostile_case hostile_cases[];

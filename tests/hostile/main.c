@@ -3,7 +3,7 @@
  *
  *   hostile_cases                        the library, in forked children
  *   hostile_cases --program MOXIE        `moxie info` and `moxie run -n 1`
- *   hostile_cases --direct [--brief]     the library in this process: for valgrind
+ *   hostile_cases --direct               the library in this process: for valgrind
  *   hostile_cases --prefixes
  *   hostile_cases --changing             files that change meanwhile
  *   ... --only ID
@@ -180,14 +180,14 @@ static void remove_all(const tmpdir *dir)
     tmpdir_remove((tmpdir *)(uintptr_t)dir);
 }
 
-static int run_cases(const char *only, const char *moxie, bool direct, bool brief)
+static int run_cases(const char *only, const char *moxie, bool direct)
 {
     report *r = child_report();
     int n = 0;
     for (size_t i = 0; i < n_hostile_cases; i++) {
         const hostile_case *c = &hostile_cases[i];
         tmpdir dir;
-        if ((only && strcmp(only, c->id) != 0) || (brief && !c->brief)) {
+        if (only && strcmp(only, c->id) != 0) {
             continue;
         }
         tmpdir_make(&dir);
@@ -255,7 +255,7 @@ static int run_prefixes(void)
 int main(int argc, char **argv)
 {
     const char *only = NULL, *moxie = NULL;
-    bool direct = false, brief = false, changing = false;
+    bool direct = false, changing = false;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--prefixes") == 0) {
             return run_prefixes();
@@ -263,8 +263,6 @@ int main(int argc, char **argv)
             direct = true;
         } else if (strcmp(argv[i], "--changing") == 0) {
             changing = true;
-        } else if (strcmp(argv[i], "--brief") == 0) {
-            brief = true;
         } else if (i + 1 < argc && strcmp(argv[i], "--only") == 0) {
             only = argv[++i];
         } else if (i + 1 < argc && strcmp(argv[i], "--program") == 0) {
@@ -282,5 +280,5 @@ int main(int argc, char **argv)
         setenv("XDG_STATE_HOME", here, 1);
     }
     free(here);
-    return run_cases(only, moxie, direct, brief);
+    return run_cases(only, moxie, direct);
 }
