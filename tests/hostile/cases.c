@@ -390,7 +390,7 @@ KEYS(norm_huge, poison(b, "data " NORM, "\xFF\xFF\x7F\x7F", 4, TINY_WIDTH, 4))
 #define NO_MODEL(add) .edit = {.without_key = "tokenizer.ggml.model", .keys = (add)}
 
 const hostile_case hostile_cases[] = {
-    {"valid", "the tiny model itself", OK},
+    {"valid", "the tiny model itself", OK, .field = NULL},
     {"valid2", "version 2", OK, .bytes = swap_v2},
     {"G01", "empty", BOTH(NOT_GGUF), .bytes = nothing},
     {"G02", "four bytes", BOTH(TRUNCATED), .bytes = four_bytes},
