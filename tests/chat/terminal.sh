@@ -13,6 +13,8 @@ export XDG_STATE_HOME=$WORK/state LC_ALL=C.UTF-8
 socket=$(mktemp -u /tmp/moxie-tmux-XXXXXX) # a socket's path has 108 bytes
 t() { tmux -u -S "$socket" -f /dev/null "$@"; }
 trap 't kill-server 2>/dev/null; rm -f "$socket"' EXIT
+# the server stays when its last session ends: a new one would meet it while it leaves
+t start-server \; set-option -s exit-empty off
 
 screen() { t capture-pane -pJ -S -; }
 keys() { t send-keys "$@"; }
@@ -27,6 +29,7 @@ waits() { # WHAT COMMAND...: the command succeeds within 20 s
     done
     last="keys at the terminal" rc= fail "$what"
     screen | sed 's/^/  | /' | grep -v '^  | *$' | tail -15
+    t has-session -t chat || finish # without a terminal every step would wait in vain
 }
 on_screen() { screen | grep -qF -e "$1"; }
 shows() { waits "the screen has: $1" on_screen "$1"; }
