@@ -255,6 +255,13 @@ static uint32_t special_at(const mox_tokenizer *t, const char *p, size_t n, bool
     return best;
 }
 
+uint32_t mox_token_special_at(const mox_tokenizer *t, const char *text, size_t n, size_t *len)
+{
+    uint32_t id = special_at(t, text, n, true);
+    *len = id != MOX_TOKEN_NONE ? tok_text(t, id).n : 0;
+    return id;
+}
+
 mox_err mox_tokenizer_encode(const mox_tokenizer *t, const char *text, size_t n, bool add_bos,
                              bool parse_special, uint32_t *ids, uint32_t max, uint32_t *n_ids, void *work)
 {

@@ -36,6 +36,9 @@ MOX_NODISCARD mox_err mox_tokenizer_encode(const mox_tokenizer *t, const char *t
                                            bool parse_special, uint32_t *ids, uint32_t max, uint32_t *n_ids,
                                            void *work);
 size_t mox_tokenizer_work_bytes(size_t n_text);
+/* mox_token_special_at: the longest control, unknown or user-defined token that text[0..n) begins with, and its bytes;
+ * MOX_TOKEN_NONE: none. For whoever knows which parts of a text may name such tokens (chat templates). */
+uint32_t mox_token_special_at(const mox_tokenizer *t, const char *text, size_t n, size_t *len);
 /* the token's stored text (escaped forms as in the file) */
 mox_str mox_token_text(const mox_tokenizer *t, uint32_t id);
 
