@@ -31,6 +31,14 @@ static bool before(fill_item a, fill_item b)
     return a.file != b.file ? a.file < b.file : a.off < b.off;
 }
 
+/* Whether an expert is to be kept rather than another: not also in VRAM, then the hotter. */
+static bool rather(const mox_store *st, uint32_t layer, uint32_t e, uint32_t other)
+{
+    bool a = mox_vram_has(st, layer, e), b = mox_vram_has(st, layer, other);
+    const mox_expert_stat *stats = st->layer[layer].stats;
+    return a != b ? b : stats[e].prior > stats[other].prior;
+}
+
 /* Keys of the experts to keep, in the order of the file. Shell sort: no memory, and n is a few thousand. */
 static uint32_t fill_list(mox_store *st)
 {
@@ -42,8 +50,7 @@ static uint32_t fill_list(mox_store *st)
             uint32_t best = UINT32_MAX;
             for (uint32_t e = 0; e < st->cfg.n_experts; e++) {
                 bool here = st->slots.map[mox_store_key(st, layer, e)] != MOX_SLOT_NONE;
-                if (!here && !st->in_set[e] &&
-                    (best == UINT32_MAX || l->stats[e].prior > l->stats[best].prior)) {
+                if (!here && !st->in_set[e] && (best == UINT32_MAX || rather(st, layer, e, best))) {
                     best = e;
                 }
             }
@@ -170,6 +177,9 @@ mox_err mox_store_fill(mox_store *st, const float *heat,
     size_t cells = (size_t)st->cfg.n_layers * st->cfg.n_experts;
     for (size_t i = 0; heat && i < cells; i++) {
         st->layer[i / st->cfg.n_experts].stats[i % st->cfg.n_experts].prior = heat[i];
+    }
+    if (st->vram) {
+        MOX_TRY(mox_vram_fill(st, progress, ctx));
     }
     fill_job f = {.st = st, .progress = progress, .progress_ctx = ctx};
     pthread_mutex_lock(&st->lock);

@@ -209,6 +209,12 @@ mox_err mox_store_next(mox_store *st, mox_lease *out, uint32_t max, uint32_t *n)
         if (*n > 0 || p == ALL_LEASED) {
             break;
         }
+        if (mox_vram_waited(st, &err)) { /* a copy into or out of a slot that this step waits for */
+            if (err != MOX_OK) {
+                break;
+            }
+            continue;
+        }
         if (p == STUCK) {
             err = MOX_FAIL(MOX_E_INTERNAL, "store: next() with every transit slot leased; release one first");
             break;

@@ -182,6 +182,9 @@ void mox_store_predict(mox_store *st, uint32_t layer, const uint32_t *experts, c
             uint32_t e =
                 st->cfg.shuffle_predictions ? random_below(&st->ahead, st->cfg.n_experts) : experts[i];
             float heat = mox_policy_heat(&l->stats[e], l->step);
+            if (mox_vram_has(st, layer, e)) {
+                continue;
+            }
             insert(&st->ahead, (mox_prediction){layer, e, scores[i] + HEAT_SHARE * heat / (1.0f + heat)});
         }
         mox_ahead_issue(st);
@@ -200,6 +203,9 @@ void mox_store_predict_all(mox_store *st, uint32_t layer)
     for (uint32_t e = 0; allowed(st) && e < st->cfg.n_experts; e++) {
         uint32_t guess = st->cfg.shuffle_predictions ? random_below(&st->ahead, st->cfg.n_experts) : e;
         uint32_t slot = st->slots.map[mox_store_key(st, layer, guess)];
+        if (mox_vram_has(st, layer, guess)) {
+            continue;
+        }
         if (slot == MOX_SLOT_NONE) {
             insert(&st->ahead, (mox_prediction){layer, guess, 1.0f});
         } else if (!st->info[slot].kept) {

@@ -1,5 +1,5 @@
 /* Creation and destruction of the store, and what can be asked of it. Its steps are in layer_step.c, the fill at open in
- * fill.c, slots and roles in tier_ram.c, reads in tier_file.c, predictions in lookahead.c.
+ * fill.c, slots and roles in tier_ram.c, VRAM in tier_vram.c, reads in tier_file.c, predictions in lookahead.c.
  *
  * All memory comes from the caller's arena in one fixed order (take_tables, take_slots), so that planning, --dry-run and
  * the run count the same bytes.
@@ -233,6 +233,7 @@ mox_err mox_store_create(mox_store **out, const mox_store_cfg *cfg, mox_arena *a
                         MOX_STORE_MAX_CLASSES);
     }
     if (planning) {
+        mox_vram_create(NULL, cfg, arena);
         take_slots(cfg, arena, &t);
         *out = NULL;
         return MOX_OK;
@@ -242,6 +243,7 @@ mox_err mox_store_create(mox_store **out, const mox_store_cfg *cfg, mox_arena *a
                         arena->bytes > before ? arena->bytes - before : 0);
     }
     mox_store *st = assemble(cfg, &t);
+    mox_vram_create(st, cfg, arena);
     take_slots(cfg, arena, &t);
     mox_err err = MOX_OK;
     if (arena->used > arena->bytes) {
@@ -267,6 +269,8 @@ void mox_store_destroy(mox_store **store)
     if (!st) {
         return;
     }
+    mox_err landed = mox_vram_settle(st); /* nothing may be copied into memory that is given back */
+    (void)landed;
     mox_files_stop(st);
     pthread_cond_destroy(&st->changed);
     pthread_mutex_destroy(&st->lock);
@@ -280,7 +284,7 @@ mox_served mox_store_served(const mox_store *st, uint32_t expert)
             return st->need[i].served;
         }
     }
-    return MOX_SERVED_FILE;
+    return mox_vram_served(st, expert) ? MOX_SERVED_VRAM : MOX_SERVED_FILE;
 }
 
 static void add_all(uint64_t *to, const uint64_t *from, size_t n)

@@ -1,6 +1,6 @@
 /* The expert store: answers for each expert of a layer step where it is now, and starts what is missing.
  *
- * Tiers: RAM slots (here) over the file, which always has everything; a VRAM tier joins later. Every slot
+ * Tiers: RAM slots (here) over the file, which always has everything; vram.h has those of a device. Every slot
  * belongs to a size class (layers whose experts have the same bytes). A layer may keep `quota` experts;
  * beside these each class has transit slots for experts that are read, used and given back. When a use ends,
  * the policy decides whether the expert takes the place of a kept one: the two slots swap roles, no bytes are
@@ -13,6 +13,7 @@
 #define MOX_OFFLOAD_STORE_H
 
 #include "offload/policy/policy.h"
+#include "offload/vram.h"
 #include "profiler/counters.h"
 #include "profiler/trace.h"
 #include "runtime/core/arena.h"
@@ -74,6 +75,7 @@ typedef struct mox_store_cfg {
     const mox_file_id *file_ids;   /* [n_files], of when the headers were read; NULL: not compared */
     uint32_t n_files;
     mox_layout_ops layout;
+    mox_vram_cfg vram; /* layers NULL: none */
     const mox_policy_ops *policy;
     bool look_ahead;
     mox_io_mode io;

@@ -199,6 +199,8 @@ typedef struct mox_file_tier {
     uint64_t drive_free; /* io_limit_bps: when the drive that is played can serve the next request */
 } mox_file_tier;
 
+typedef struct mox_vram mox_vram; /* vram_internal.h */
+
 struct mox_store {
     mox_store_cfg cfg;
     pthread_mutex_t lock;
@@ -222,6 +224,7 @@ struct mox_store {
     mox_lookahead ahead;
     mox_counters count; /* under the lock */
     mox_file_tier io;
+    mox_vram *vram; /* NULL: none; step thread */
 };
 
 static inline uint32_t mox_store_key(const mox_store *st, uint32_t layer, uint32_t expert)
@@ -234,6 +237,8 @@ mox_slot_result mox_ram_apply(mox_store *st, mox_slot_event_kind kind, uint32_t 
 /* A slot for an expert that is not here: takes a free one, else the bytes of the most expendable transit
  * expert. Demand may also take what this step has used and cancel predictions; a prefetch may not. */
 mox_slot_result mox_ram_want(mox_store *st, uint32_t layer, uint32_t expert, mox_read_kind kind);
+/* A slot for an expert whose bytes come from VRAM: LOADING with one part, known to no queue. */
+mox_slot_result mox_ram_receive(mox_store *st, uint32_t layer, uint32_t expert);
 void mox_ram_keep(mox_store *st, uint32_t layer, uint32_t slot);
 void mox_ram_admit(mox_store *st, uint32_t layer, uint32_t slot);
 void mox_ram_cancel(mox_store *st, uint32_t slot);
@@ -258,6 +263,17 @@ void mox_files_raise(mox_store *st, uint32_t slot);  /* a prefetch is demanded *
 void mox_files_remove(mox_store *st, uint32_t slot); /* submit no more of it */
 void mox_files_wake(mox_store *st);
 mox_err mox_files_fail(const mox_store *st, uint32_t layer, uint32_t expert, const mox_load_error *e);
+
+/* tier_vram.c, vram_fill.c, vram_moves.c; step thread. Without a VRAM tier has, served and duplicate find nothing. */
+void mox_vram_create(mox_store *st, const mox_store_cfg *cfg, mox_arena *a); /* st NULL: only counts */
+bool mox_vram_has(const mox_store *st, uint32_t layer, uint32_t expert);     /* or will have */
+bool mox_vram_served(const mox_store *st, uint32_t expert);                  /* in the present step */
+/* Of kept experts the one whose RAM copy is best given up: it is in VRAM too. Index, or -1. */
+int32_t mox_vram_duplicate(const mox_store *st, uint32_t layer, const uint32_t *open, uint32_t n_open);
+/* A step has nothing else to wait for: whether copies were on their way; they have landed then. Lock held. */
+bool mox_vram_waited(mox_store *st, mox_err *err);
+MOX_NODISCARD mox_err mox_vram_fill(mox_store *st, void (*progress)(void *ctx, uint64_t done, uint64_t total),
+                                    void *ctx);
 
 /* lookahead.c; the lock is held in all of them */
 void mox_ahead_init(mox_store *st);

@@ -125,6 +125,28 @@ mox_slot_result mox_ram_want(mox_store *st, uint32_t layer, uint32_t expert, mox
     return r;
 }
 
+mox_slot_result mox_ram_receive(mox_store *st, uint32_t layer, uint32_t expert)
+{
+    mox_slot_event e = {.kind = MOX_SLOT_PREFETCH,
+                        .key = mox_store_key(st, layer, expert),
+                        .size_class = st->layer[layer].size_class,
+                        .parts = 1};
+    mox_slot_result r = mox_slots_apply(&st->slots, &e);
+    if (r.verdict == MOX_SLOT_NO_ROOM) {
+        r = make_room(st, &e);
+    }
+    if (r.verdict == MOX_SLOT_ALLOCATED) {
+        mox_slot_info *info = &st->info[r.slot];
+        info->kept = info->predicted = info->prefetched = false;
+        info->last_step = st->step;
+        info->load.layer = layer;
+        info->load.expert = expert;
+        info->load.kind = MOX_READ_FILL;
+        mox_ram_apply(st, MOX_SLOT_SUBMIT, r.slot, r.generation);
+    }
+    return r;
+}
+
 void mox_ram_keep(mox_store *st, uint32_t layer, uint32_t slot)
 {
     mox_layer_state *l = &st->layer[layer];
@@ -157,7 +179,10 @@ void mox_ram_admit(mox_store *st, uint32_t layer, uint32_t slot)
         .step = l->step,
         .margin = MOX_ADMIT_ALWAYS,
     };
-    int32_t victim = n_open ? st->cfg.policy->victim(&view, expert) : -1;
+    int32_t victim = mox_vram_duplicate(st, layer, st->open, n_open);
+    if (victim < 0 && n_open) {
+        victim = st->cfg.policy->victim(&view, expert);
+    }
     if (victim < 0) {
         return;
     }

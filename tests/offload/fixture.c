@@ -356,7 +356,7 @@ mox_counters fx_counters(fixture *fx)
     mox_use_counters per_layer[FX_LAYERS] = {{0}};
     mox_store_counters(fx->store, &c, per_layer);
     const mox_use_counters *u = &c.use[MOX_PHASE_DECODE];
-    cr_assert_eq(u->hits + u->late + u->misses, u->uses);
+    cr_assert_eq(u->vram + u->hits + u->late + u->misses, u->uses);
     cr_assert_eq(c.io.fill_bytes + c.io.demand_bytes + c.io.prefetch_bytes, c.io.read_bytes);
     const mox_prefetch_counters *p = &c.prefetch;
     cr_assert_leq(p->used + p->late + p->wasted + p->cancelled, p->issued);
@@ -365,6 +365,7 @@ mox_counters fx_counters(fixture *fx)
         uses += per_layer[l].uses;
         hits += per_layer[l].hits;
         bytes += per_layer[l].hit_bytes + per_layer[l].late_bytes + per_layer[l].miss_bytes;
+        bytes += per_layer[l].vram_bytes;
         cr_assert_eq(per_layer[l].hit_bytes, per_layer[l].hits * fx_slot_bytes(fx, l));
     }
     cr_assert_eq(uses, u->uses + c.use[MOX_PHASE_PREFILL].uses);
