@@ -1,5 +1,6 @@
-/* Belady's rule, the yardstick: the kept expert whose next use is furthest away makes room, unless the
- * candidate's own next use is further still. Needs the future, so it runs in replay alone. */
+/* Belady's rule, the yardstick: of what is kept and what was just used, those whose next use is nearest are kept. Needs
+ * the future, so it runs in replay alone. It is not held to the store's rule that a step's own experts stay: only so
+ * does it read no more experts than any policy, on any trace. */
 #include "offload/policy/policy_internal.h"
 
 static bool further(const mox_policy_view *view, uint32_t a, uint32_t b)
@@ -17,10 +18,7 @@ static int32_t victim(const mox_policy_view *view, uint32_t candidate)
             best = (int32_t)i;
         }
     }
-    if (best >= 0 && view->stats[candidate].next_use >= view->stats[view->kept[best]].next_use) {
-        return -1;
-    }
-    return best;
+    return best >= 0 && further(view, view->kept[best], candidate) ? best : -1;
 }
 
 const mox_policy_ops mox_policy_belady = {
@@ -28,4 +26,5 @@ const mox_policy_ops mox_policy_belady = {
     .help = "the best possible, knowing the future (replay only)",
     .needs_future = true,
     .victim = victim,
+    .before = further,
 };

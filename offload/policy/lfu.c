@@ -28,4 +28,5 @@ const mox_policy_ops mox_policy_lfu = {
     .name = "lfu",
     .help = "least frequently used since open",
     .victim = victim,
+    .before = colder,
 };

@@ -24,4 +24,5 @@ const mox_policy_ops mox_policy_lru = {
     .name = "lru",
     .help = "least recently used",
     .victim = victim,
+    .before = older,
 };

@@ -42,6 +42,11 @@ typedef struct mox_policy_ops {
     bool needs_future; /* replay only */
     /* Index into view->kept of the expert that `candidate` should replace, or -1: keep what is there. */
     int32_t (*victim)(const mox_policy_view *view, uint32_t candidate);
+    /* The two questions victim is made of, for curves over all sizes: does expert a make room before b (a total
+     * order, whatever else is kept), and may the candidate take this one's place (NULL: always; of a policy that
+     * knows the future the order decides). kept is not looked at. */
+    bool (*before)(const mox_policy_view *view, uint32_t a, uint32_t b);
+    bool (*admit)(const mox_policy_view *view, uint32_t candidate, uint32_t victim);
 } mox_policy_ops;
 
 /* mox_policy_touch: account one layer step in which the expert had n_uses uses. */

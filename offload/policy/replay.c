@@ -2,13 +2,20 @@
  * backward pass first notes, for every (step, expert), the layer step of its next use. */
 #include "offload/policy/replay.h"
 
+#include "offload/policy/policy_internal.h"
+
 #include <stdlib.h>
 #include <string.h>
+
+#define NOWHERE UINT32_MAX
 
 typedef struct replay {
     const mox_replay_cfg *cfg;
     mox_expert_stat *stats; /* [n_layers][n_experts] */
     uint32_t *kept;         /* [n_layers][n_experts], the first n_kept[layer] are valid */
+    uint32_t *place;        /* [n_layers][n_experts]: where in kept, NOWHERE: not kept */
+    uint64_t *in_step;      /* [n_experts]: the last step whose set it was in */
+    uint64_t now;           /* counts steps of all layers */
     uint32_t *n_kept;       /* [n_layers] */
     uint64_t *layer_step;   /* [n_layers] */
     uint64_t *next_use;     /* per entry of cfg->experts */
@@ -16,7 +23,7 @@ typedef struct replay {
     uint32_t *open_at;      /* [n_experts]: their places in kept */
 } replay;
 
-static mox_err check(const mox_replay_cfg *cfg)
+mox_err mox_replay_check(const mox_replay_cfg *cfg)
 {
     for (size_t i = 0; i < cfg->n_steps; i++) {
         const mox_replay_step *s = &cfg->steps[i];
@@ -33,25 +40,37 @@ static mox_err check(const mox_replay_cfg *cfg)
     return MOX_OK;
 }
 
-/* Steps of a layer are numbered from 1, as in the store (0 = never used). */
-static void note_next_uses(replay *r)
+void mox_replay_next_uses(const mox_replay_cfg *cfg, mox_expert_stat *stats, uint64_t *layer_step,
+                          uint64_t *next_use)
 {
-    const mox_replay_cfg *cfg = r->cfg;
     for (size_t i = 0; i < (size_t)cfg->n_layers * cfg->n_experts; i++) {
-        r->stats[i].next_use = UINT64_MAX;
+        stats[i].next_use = UINT64_MAX;
     }
     for (size_t i = 0; i < cfg->n_steps; i++) {
-        r->layer_step[cfg->steps[i].layer]++;
+        layer_step[cfg->steps[i].layer]++;
     }
     for (size_t i = cfg->n_steps; i-- > 0;) {
         const mox_replay_step *s = &cfg->steps[i];
-        mox_expert_stat *stats = r->stats + (size_t)s->layer * cfg->n_experts;
+        mox_expert_stat *of_layer = stats + (size_t)s->layer * cfg->n_experts;
         for (uint32_t k = 0; k < s->n; k++) {
             uint32_t expert = cfg->experts[s->first + k];
-            r->next_use[s->first + k] = stats[expert].next_use;
-            stats[expert].next_use = r->layer_step[s->layer];
+            next_use[s->first + k] = of_layer[expert].next_use;
+            of_layer[expert].next_use = layer_step[s->layer];
         }
-        r->layer_step[s->layer]--;
+        layer_step[s->layer]--;
+    }
+}
+
+void mox_replay_order(const mox_replay_cfg *cfg, uint32_t layer, mox_expert_stat *stats, uint32_t *order)
+{
+    for (uint32_t e = 0; e < cfg->n_experts; e++) {
+        stats[e].prior = cfg->prior ? cfg->prior[(size_t)layer * cfg->n_experts + e] : 0.0f;
+        uint32_t at = e;
+        while (at > 0 && stats[order[at - 1]].prior < stats[e].prior) {
+            order[at] = order[at - 1];
+            at--;
+        }
+        order[at] = e;
     }
 }
 
@@ -62,27 +81,13 @@ static void fill(replay *r)
     for (uint32_t layer = 0; layer < cfg->n_layers; layer++) {
         mox_expert_stat *stats = r->stats + (size_t)layer * cfg->n_experts;
         uint32_t *kept = r->kept + (size_t)layer * cfg->n_experts;
-        for (uint32_t e = 0; e < cfg->n_experts; e++) {
-            stats[e].prior = cfg->prior ? cfg->prior[(size_t)layer * cfg->n_experts + e] : 0.0f;
-            uint32_t at = e;
-            while (at > 0 && stats[kept[at - 1]].prior < stats[e].prior) {
-                kept[at] = kept[at - 1];
-                at--;
-            }
-            kept[at] = e;
-        }
+        mox_replay_order(cfg, layer, stats, kept);
         uint32_t quota = cfg->quota[layer];
         r->n_kept[layer] = quota < cfg->n_experts ? quota : cfg->n_experts;
+        for (uint32_t i = 0; i < cfg->n_experts; i++) {
+            r->place[(size_t)layer * cfg->n_experts + kept[i]] = i < r->n_kept[layer] ? i : NOWHERE;
+        }
     }
-}
-
-static uint32_t find(const uint32_t *list, uint32_t n, uint32_t expert)
-{
-    uint32_t i = 0;
-    while (i < n && list[i] != expert) {
-        i++;
-    }
-    return i;
 }
 
 static void admit(replay *r, const mox_replay_step *s, uint32_t expert, mox_replay_result *count)
@@ -91,7 +96,7 @@ static void admit(replay *r, const mox_replay_step *s, uint32_t expert, mox_repl
     uint32_t *kept = r->kept + (size_t)s->layer * cfg->n_experts;
     uint32_t n_open = 0;
     for (uint32_t i = 0; i < r->n_kept[s->layer]; i++) {
-        if (find(cfg->experts + s->first, s->n, kept[i]) == s->n) {
+        if (cfg->policy->needs_future || r->in_step[kept[i]] != r->now) {
             r->open[n_open] = kept[i];
             r->open_at[n_open++] = i;
         }
@@ -106,6 +111,9 @@ static void admit(replay *r, const mox_replay_step *s, uint32_t expert, mox_repl
     };
     int32_t victim = n_open ? cfg->policy->victim(&view, expert) : -1;
     if (victim >= 0) {
+        uint32_t *place = r->place + (size_t)s->layer * cfg->n_experts;
+        place[r->open[victim]] = NOWHERE;
+        place[expert] = r->open_at[victim];
         kept[r->open_at[victim]] = expert;
         count->inserts++;
     }
@@ -115,13 +123,14 @@ static void play(replay *r, const mox_replay_step *s, mox_replay_result *count)
 {
     const mox_replay_cfg *cfg = r->cfg;
     mox_expert_stat *stats = r->stats + (size_t)s->layer * cfg->n_experts;
-    const uint32_t *kept = r->kept + (size_t)s->layer * cfg->n_experts;
+    const uint32_t *place = r->place + (size_t)s->layer * cfg->n_experts;
     uint64_t step = ++r->layer_step[s->layer];
-    uint32_t n_kept = r->n_kept[s->layer];
+    r->now++;
     for (uint32_t k = 0; k < s->n; k++) {
         uint32_t expert = cfg->experts[s->first + k];
         uint32_t uses = cfg->uses[s->first + k];
-        bool hit = find(kept, n_kept, expert) < n_kept;
+        bool hit = place[expert] != NOWHERE;
+        r->in_step[expert] = r->now;
         count->uses += uses;
         count->hits += hit ? uses : 0;
         count->loads += !hit;
@@ -130,13 +139,13 @@ static void play(replay *r, const mox_replay_step *s, mox_replay_result *count)
     }
     for (uint32_t k = 0; k < s->n; k++) {
         uint32_t expert = cfg->experts[s->first + k];
-        if (find(kept, n_kept, expert) == n_kept) {
+        if (place[expert] == NOWHERE) {
             admit(r, s, expert, count);
         }
     }
 }
 
-static size_t entries(const mox_replay_cfg *cfg)
+size_t mox_replay_entries(const mox_replay_cfg *cfg)
 {
     size_t n = 0;
     for (size_t i = 0; i < cfg->n_steps; i++) {
@@ -148,24 +157,27 @@ static size_t entries(const mox_replay_cfg *cfg)
 
 mox_err mox_replay(const mox_replay_cfg *cfg, mox_replay_result *out, mox_replay_result *per_layer)
 {
-    MOX_TRY(check(cfg));
+    MOX_TRY(mox_replay_check(cfg));
     size_t cells = (size_t)cfg->n_layers * cfg->n_experts;
     replay r = {
         .cfg = cfg,
         .stats = calloc(cells + 1, sizeof *r.stats),
         .kept = calloc(cells + 1, sizeof *r.kept),
+        .place = calloc(cells + 1, sizeof *r.place),
+        .in_step = calloc((size_t)cfg->n_experts + 1, sizeof *r.in_step),
         .n_kept = calloc((size_t)cfg->n_layers + 1, sizeof *r.n_kept),
         .layer_step = calloc((size_t)cfg->n_layers + 1, sizeof *r.layer_step),
-        .next_use = calloc(entries(cfg) + 1, sizeof *r.next_use),
+        .next_use = calloc(mox_replay_entries(cfg) + 1, sizeof *r.next_use),
         .open = calloc((size_t)cfg->n_experts + 1, sizeof *r.open),
         .open_at = calloc((size_t)cfg->n_experts + 1, sizeof *r.open_at),
     };
     mox_err err = MOX_OK;
-    if (!r.stats || !r.kept || !r.n_kept || !r.layer_step || !r.next_use || !r.open || !r.open_at) {
+    if (!r.stats || !r.kept || !r.place || !r.in_step || !r.n_kept || !r.layer_step || !r.next_use ||
+        !r.open || !r.open_at) {
         err = MOX_FAIL(MOX_E_NO_MEMORY, "replay: no memory for %zu experts", cells);
         goto done;
     }
-    note_next_uses(&r);
+    mox_replay_next_uses(cfg, r.stats, r.layer_step, r.next_use);
     fill(&r);
     memset(out, 0, sizeof *out);
     if (per_layer) {
@@ -189,6 +201,8 @@ mox_err mox_replay(const mox_replay_cfg *cfg, mox_replay_result *out, mox_replay
 done:
     free(r.stats);
     free(r.kept);
+    free(r.place);
+    free(r.in_step);
     free(r.n_kept);
     free(r.layer_step);
     free(r.next_use);

@@ -1,6 +1,7 @@
 /* The policies on recorded routing. mox_replay's counts are held against a second simulation written here
  * from the definitions (no lazily decayed heat, no backward pass: it rescans the history each time), exactly.
  */
+#include "offload/policy/curve.h"
 #include "offload/policy/policy_internal.h"
 #include "offload/policy/replay.h"
 
@@ -116,7 +117,7 @@ static bool goes(const trace *t, const char *policy, int layer, uint32_t a, uint
 /* Hits of one layer. */
 static uint64_t brute_force(const trace *t, const char *policy, int layer, uint32_t quota, const float *prior)
 {
-    bool must_beat = strcmp(policy, "static") == 0 || strcmp(policy, "belady") == 0;
+    bool must_beat = strcmp(policy, "static") == 0, future = strcmp(policy, "belady") == 0;
     uint32_t kept[EXPERTS];
     bool taken[EXPERTS] = {false};
     for (uint32_t i = 0; i < quota; i++) {
@@ -137,13 +138,14 @@ static uint64_t brute_force(const trace *t, const char *policy, int layer, uint3
         for (int k = 0; k < 2; k++) {
             int out = -1;
             for (uint32_t i = 0; miss[k] && i < quota; i++) {
-                bool in_use = kept[i] == want[0] || kept[i] == want[1];
+                bool in_use = !future && (kept[i] == want[0] || kept[i] == want[1]);
                 if (!in_use && (out < 0 || goes(t, policy, layer, kept[i], kept[out], now, prior))) {
                     out = (int)i;
                 }
             }
-            if (out < 0 || (must_beat && worth(t, policy, layer, want[k], now, prior) <=
-                                             worth(t, policy, layer, kept[out], now, prior))) {
+            if (out < 0 || (future && !goes(t, policy, layer, kept[out], want[k], now, prior)) ||
+                (must_beat && worth(t, policy, layer, want[k], now, prior) <=
+                                  worth(t, policy, layer, kept[out], now, prior))) {
                 continue;
             }
             taken[kept[out]] = false;
@@ -303,4 +305,97 @@ Test(policy, wrong_traces_are_refused)
     expert = 0;
     step.layer = 1;
     cr_assert_eq(mox_replay(&cfg, &r, NULL), MOX_E_ARG);
+}
+
+/* Traces of all kinds: few and many experts, steps of one to many experts, several uses of one, skewed and even. */
+typedef struct made {
+    mox_replay_cfg cfg;
+    mox_replay_step steps[400];
+    uint32_t experts[400 * 12], uses[400 * 12], quota[4];
+    float prior[4 * 40];
+} made;
+
+static uint32_t draw(uint64_t *seed, uint32_t n)
+{
+    *seed = *seed * 6364136223846793005ull + 1442695040888963407ull;
+    return (uint32_t)((*seed >> 33) % n);
+}
+
+static made *make(uint64_t seed)
+{
+    made *m = calloc(1, sizeof *m);
+    cr_assert_not_null(m);
+    uint32_t layers = 1 + draw(&seed, 4), experts = 2 + draw(&seed, 39), n = 0, skew = draw(&seed, 3);
+    uint32_t most = 1 + draw(&seed, experts < 12 ? experts : 12);
+    for (uint32_t i = 0; i < 400; i++) {
+        uint32_t k = 1 + draw(&seed, most), first = n;
+        m->steps[i] = (mox_replay_step){.layer = draw(&seed, layers), .first = first};
+        for (uint32_t tries = 0; tries < k; tries++) {
+            uint32_t e = draw(&seed, experts), at = first;
+            e = skew == 1 ? e * e / experts : skew == 2 && i % 50 < 40 ? e % (1 + experts / 3) : e;
+            while (at < n && m->experts[at] != e) {
+                at++;
+            }
+            if (at == n) {
+                m->experts[n] = e;
+                m->uses[n++] = 1 + (draw(&seed, 4) == 0 ? draw(&seed, 9) : 0);
+            }
+        }
+        m->steps[i].n = n - first;
+    }
+    for (uint32_t i = 0; i < layers * experts; i++) {
+        m->prior[i] = (float)draw(&seed, 5);
+    }
+    m->cfg = (mox_replay_cfg){.n_layers = layers,
+                              .n_experts = experts,
+                              .quota = m->quota,
+                              .margin = draw(&seed, 2) ? MOX_ADMIT_ALWAYS : (float)draw(&seed, 3) * 0.5f,
+                              .prior = draw(&seed, 2) ? m->prior : NULL,
+                              .steps = m->steps,
+                              .n_steps = 400,
+                              .experts = m->experts,
+                              .uses = m->uses};
+    return m;
+}
+
+/* Every policy, every size: hits, loads and inserts of one pass are those of a replay; and nobody reads fewer experts
+ * than Belady's rule. */
+Test(policy, curves_equal_replays_and_belady_is_never_beaten)
+{
+    uint64_t compared = 0;
+    for (uint64_t seed = 1; seed <= 120; seed++) {
+        made *m = make(seed * 7919);
+        uint64_t best[64];
+        mox_curve future;
+        m->cfg.policy = mox_policy_by_name("belady");
+        cr_assert(mox_curve_make(&m->cfg, &future) == MOX_OK);
+        for (size_t p = 0; mox_policies[p]; p++) {
+            mox_curve c;
+            m->cfg.policy = mox_policies[p];
+            cr_assert(mox_curve_make(&m->cfg, &c) == MOX_OK);
+            for (uint32_t q = 0; q <= m->cfg.n_experts; q++) {
+                for (uint32_t l = 0; l < 4; l++) {
+                    m->quota[l] = q;
+                }
+                mox_replay_result a, b = mox_curve_at(&c, m->quota);
+                cr_assert(mox_replay(&m->cfg, &a, NULL) == MOX_OK);
+                cr_assert(a.uses == b.uses && a.hits == b.hits && a.loads == b.loads,
+                          "seed %llu, %s, %u kept: hits %llu, %llu, loads %llu, %llu",
+                          (unsigned long long)seed, mox_policies[p]->name, q, (unsigned long long)a.hits,
+                          (unsigned long long)b.hits, (unsigned long long)a.loads,
+                          (unsigned long long)b.loads);
+                cr_assert(mox_policies[p]->needs_future || a.inserts == b.inserts,
+                          "seed %llu, %s, %u: inserts", (unsigned long long)seed, mox_policies[p]->name, q);
+                best[q] = mox_curve_at(&future, m->quota).loads;
+                cr_assert(best[q] <= a.loads, "seed %llu, %u kept: %s reads %llu, belady %llu",
+                          (unsigned long long)seed, q, mox_policies[p]->name, (unsigned long long)a.loads,
+                          (unsigned long long)best[q]);
+                compared++;
+            }
+            mox_curve_free(&c);
+        }
+        mox_curve_free(&future);
+        free(m);
+    }
+    cr_assert_gt(compared, 8000);
 }
