@@ -27,7 +27,7 @@ need_packages() {
 }
 
 # shellcheck disable=SC2034 # used by those who source this file
-build_packages="build-essential cmake ninja-build pkg-config liburing-dev libhwloc-dev libxxhash-dev libinih-dev libjansson-dev libedit-dev"
+build_packages="build-essential cmake ninja-build pkg-config liburing-dev libhwloc-dev libxxhash-dev libinih-dev libjansson-dev libedit-dev libpcre2-dev"
 # shellcheck disable=SC2034
 test_packages="libcriterion-dev bats git clang clang-format libclang-rt-dev tmux valgrind"
 

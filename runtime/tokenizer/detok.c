@@ -46,13 +46,21 @@ static bool has_mark(mox_str s, size_t i)
     return s.n - i >= sizeof space_mark && memcmp(s.p + i, space_mark, sizeof space_mark) == 0;
 }
 
+/* How many bytes of a piece are the space that encoding put before the text. */
+static size_t added_space(const mox_detok *d, mox_str s)
+{
+    if (!d->at_start || !d->t->ids.add_space_prefix) {
+        return 0;
+    }
+    return d->t->kind->marks ? (has_mark(s, 0) ? sizeof space_mark : 0) : s.n > 0 && s.p[0] == ' ';
+}
+
 /* The text of a piece with its marks turned to spaces, without the first one at the start of a text. */
 static size_t feed_piece(mox_detok *d, mox_str s, char *out)
 {
-    size_t written = 0,
-           i = d->at_start && d->t->ids.add_space_prefix && has_mark(s, 0) ? sizeof space_mark : 0;
-    while (i < s.n) {
-        bool mark = has_mark(s, i);
+    size_t written = 0;
+    for (size_t i = added_space(d, s); i < s.n;) {
+        bool mark = d->t->kind->marks && has_mark(s, i);
         written += feed(d, mark ? ' ' : (uint8_t)s.p[i], out + written);
         i += mark ? sizeof space_mark : 1;
     }
@@ -78,7 +86,7 @@ size_t mox_detok_push(mox_detok *d, uint32_t id, char *out)
     switch (t->type[id]) {
     case TOK_CONTROL:
     case TOK_UNKNOWN:
-        return d->print_special ? feed_raw(d, tok_text(t, id), out) : 0;
+        return d->print_special || t->shown[id] ? feed_raw(d, tok_text(t, id), out) : 0;
     case TOK_BYTE:
         written = feed(d, t->byte_value[id], out);
         break;
@@ -86,7 +94,7 @@ size_t mox_detok_push(mox_detok *d, uint32_t id, char *out)
         written = feed_raw(d, tok_text(t, id), out);
         break;
     default:
-        written = feed_piece(d, tok_text(t, id), out);
+        written = feed_piece(d, tok_piece(t, id), out);
         break;
     }
     d->at_start = false;

@@ -165,7 +165,7 @@ static void emit_all(const merger *m, tok_out *out)
     }
 }
 
-static void spm_encode(const mox_tokenizer *t, const char *text, size_t n, tok_out *out, void *work)
+static mox_err spm_encode(const mox_tokenizer *t, const char *text, size_t n, tok_out *out, void *work)
 {
     uint8_t *base = work;
     merger m = {.t = t, .text = work};
@@ -175,17 +175,31 @@ static void spm_encode(const mox_tokenizer *t, const char *text, size_t n, tok_o
     split_text(&m);
     merge_all(&m);
     emit_all(&m, out);
+    return MOX_OK;
 }
 
-static mox_err spm_prepare(mox_tokenizer *t)
+static mox_err spm_begin(mox_tokenizer *t, const mox_gguf *g)
 {
+    (void)g;
+    t->ids = (mox_token_ids){.unk = 0, .bos = 1, .eos = 2, .add_bos = true, .add_space_prefix = true};
+    return MOX_OK;
+}
+
+static mox_err spm_prepare(mox_tokenizer *t, const mox_gguf *g)
+{
+    (void)g;
     for (int b = 0; b < 256; b++) {
         if (t->byte_id[b] == MOX_TOKEN_NONE && t->ids.unk == MOX_TOKEN_NONE) {
             return MOX_FAIL(MOX_E_TOKENIZER,
                             "the vocabulary has neither a token for byte 0x%02X nor one for the unknown", b);
         }
     }
-    return MOX_OK;
+    return tok_index_pieces(t);
 }
 
-const tok_kind tok_spm = {.model = "llama", .prepare = spm_prepare, .encode = spm_encode};
+const tok_kind tok_spm = {.model = "llama",
+                          .scores = true,
+                          .marks = true,
+                          .begin = spm_begin,
+                          .prepare = spm_prepare,
+                          .encode = spm_encode};

@@ -1,4 +1,5 @@
-/* Tokenizer: text <-> ids. SentencePiece ("llama") now; a kind is one file plus one row in tokenizer.c.
+/* Tokenizer: text <-> ids. SentencePiece ("llama") and byte-level BPE ("gpt2"); a kind is one file plus one row in
+ * tokenizer.c.
  *
  * Text never becomes a control token unless parse_special is set. All memory is taken at creation; encode
  * works in the caller's buffers, so it may run after "ready".
@@ -23,6 +24,8 @@ MOX_NODISCARD mox_err mox_tokenizer_create(mox_tokenizer **out, const mox_gguf *
  * says which it is. */
 bool mox_tokenizer_is_known(const mox_gguf *g);
 void mox_tokenizer_destroy(mox_tokenizer **t);
+/* mox_tokenizer_note: what is doubtful about the file's tokenizer, for a person to read; NULL: nothing. */
+const char *mox_tokenizer_note(const mox_tokenizer *t);
 size_t mox_tokenizer_bytes(const mox_tokenizer *t); /* memory held, for the plan */
 uint32_t mox_tokenizer_vocab(const mox_tokenizer *t);
 const mox_token_ids *mox_tokenizer_ids(const mox_tokenizer *t);
@@ -30,8 +33,8 @@ bool mox_token_is_end(const mox_tokenizer *t, uint32_t id); /* ends generation *
 
 /* add_bos: as the model wants it (its add_bos_token, and add_eos_token at the end); false: never.
  * mox_tokenizer_encode: appends ids of text[0..n) to ids (capacity max). Invalid UTF-8 goes through byte
- * fallback. work: mox_tokenizer_work_bytes(n). Errors MOX_E_LIMIT (more than max ids; *n_ids then says how
- * many it takes). */
+ * fallback. work: mox_tokenizer_work_bytes(n), aligned like malloc. Errors MOX_E_LIMIT (more than max ids; *n_ids then
+ * says how many it takes), MOX_E_TOKENIZER (a byte that the vocabulary has no token for). */
 MOX_NODISCARD mox_err mox_tokenizer_encode(const mox_tokenizer *t, const char *text, size_t n, bool add_bos,
                                            bool parse_special, uint32_t *ids, uint32_t max, uint32_t *n_ids,
                                            void *work);

@@ -1,11 +1,11 @@
-/* SentencePiece: the ids that the original library gives, an independent quadratic version of the merging as
+/* SentencePiece: an independent quadratic version of the merging as
  * the oracle on random text, special tokens, and texts that are hard on bad algorithms. */
 #include "runtime/gguf/utf8.h"
 #include "sanitized.h"
+#include "tokenizer/original.h"
 #include "tokenizer/vocab.h"
 
 #include <criterion/criterion.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,57 +13,11 @@
 
 #define MODELS MOX_TEST_DATA "/models/"
 
-static mox_tokenizer *open_tokenizer(const char *path)
-{
-    mox_gguf *g = NULL;
-    mox_tokenizer *t = NULL;
-    cr_assert_eq(mox_gguf_open(&g, path), MOX_OK, "%s", mox_err_last()->msg);
-    cr_assert_eq(mox_tokenizer_create(&t, g), MOX_OK, "%s", mox_err_last()->msg);
-    mox_gguf_close(&g);
-    return t;
-}
-
 static void expect_ids(const char *what, id_list got, const uint32_t *want, size_t n)
 {
     cr_expect(got.n == n && memcmp(got.ids, want, n * sizeof *want) == 0,
               "%s: %u ids, %zu expected, or others", what, got.n, n);
     free(got.ids);
-}
-
-static void check_json(const char *model, const char *json_path)
-{
-    mox_tokenizer *t = open_tokenizer(model);
-    json_t *j = json_load_file(json_path, JSON_ALLOW_NUL, NULL), *test = NULL;
-    json_t *tests = json_object_get(j, "tokenizer_tests");
-    size_t i = 0;
-    cr_assert(json_array_size(tests) > 20, "%s", json_path);
-    json_array_foreach(tests, i, test)
-    {
-        const json_t *text = json_object_get(test, "text"), *ids = json_object_get(test, "ids");
-        bool parse_special = json_is_true(json_object_get(test, "parse_special"));
-        size_t n = json_array_size(ids), n_text = json_string_length(text), n_back = 0;
-        uint32_t *want = calloc(n + 1, sizeof *want);
-        for (size_t k = 0; k < n; k++) {
-            want[k] = (uint32_t)json_integer_value(json_array_get(ids, k));
-        }
-        char *back = detok_all(t, want, n, false, &n_back);
-        cr_expect(n_back == n_text && memcmp(back, json_string_value(text), n_back) == 0,
-                  "back from \"%s\": \"%s\"", json_string_value(text), back);
-        free(back);
-        expect_ids(json_string_value(text), encode(t, json_string_value(text), n_text, false, parse_special),
-                   want, n);
-        free(want);
-    }
-    json_decref(j);
-    mox_tokenizer_destroy(&t);
-}
-
-Test(spm, ids_of_the_original_library)
-{
-    check_json(MODELS "mixtral-a.gguf", MODELS "mixtral-a.json");
-    check_json(MODELS "mixtral-a-q8_0.gguf", MODELS "mixtral-a-q8_0.json");
-    check_json(MODELS "mixtral-a-split-00003-of-00003.gguf", MODELS "mixtral-a-split.json");
-    check_json(MODELS "quantmix-a.gguf", MODELS "quantmix-a.json");
 }
 
 /* The same by definition: of all neighbours whose union is a piece, merge the best, the leftmost of equals;
