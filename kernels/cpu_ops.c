@@ -35,7 +35,10 @@ static const cpu_ops *of(const mox_ops *o)
     X(layer_norm, mox_layer_norm_cpu(of(o)->pool, of(o)->vec, a))                                            \
     X(map, mox_map_cpu(of(o)->pool, a))                                                                      \
     X(gate, mox_gate_cpu(of(o)->pool, of(o)->vec, a))                                                        \
-    X(head_mul, mox_head_mul_cpu(of(o)->pool, of(o)->isa, a))
+    X(head_mul, mox_head_mul_cpu(of(o)->pool, of(o)->isa, a))                                                \
+    X(part, ((void)o, mox_part_cpu(a)))                                                                      \
+    X(weigh, ((void)o, mox_weigh_cpu(a)))                                                                    \
+    X(ranks, ((void)o, mox_ranks_cpu(a)))
 
 #define X(op, call)                                                                                          \
     static mox_err cpu_##op(mox_ops *o, mox_stream *s, const mox_##op##_args *a)                             \

@@ -19,6 +19,11 @@ MOX_NODISCARD mox_err mox_mat_muls_cpu(mox_pool *pool, mox_isa isa, const mox_ma
  * MOX_E_NUMERIC: h is not finite. */
 MOX_NODISCARD mox_err mox_experts_cpu(mox_pool *pool, mox_isa isa, const mox_experts_args *a);
 
+/* between.c: on the calling thread */
+MOX_NODISCARD mox_err mox_part_cpu(const mox_part_args *a);
+MOX_NODISCARD mox_err mox_weigh_cpu(const mox_weigh_args *a);
+MOX_NODISCARD mox_err mox_ranks_cpu(const mox_ranks_args *a);
+
 /* mox_head_mul_cpu: head by head, each with a matrix of its own; sums as in mox_mat_mul_cpu. */
 MOX_NODISCARD mox_err mox_head_mul_cpu(mox_pool *pool, mox_isa isa, const mox_head_mul_args *a);
 

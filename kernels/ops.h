@@ -244,6 +244,29 @@ typedef struct mox_head_mul_args { /* y[i][h][r] = W[h][r] . x[i][h], a small ma
     uint32_t n, n_heads;
 } mox_head_mul_args;
 
+typedef struct mox_part_args { /* y[i] = x[i][at .. at + len) */
+    const float *x;            /* [n][from] */
+    float *y;                  /* [n][len] */
+    uint32_t n, from, at, len;
+} mox_part_args;
+
+typedef struct mox_weigh_args { /* y[i][r] = x[i] * weights[i][r] */
+    const float *x;             /* [n][d] */
+    const float *weights;       /* [n][k] */
+    float *y;                   /* [n][k][d] */
+    uint32_t n, k, d;
+} mox_weigh_args;
+
+/* Weights of a merge with a rank more, or with a factor on all: y[i] = the row's k weights (or 1 each), then, where ranks is
+ * k + 1, what stands there already (or 1); all times scale unless that is 1. */
+typedef struct mox_ranks_args {
+    const float *weights; /* [n][k]; NULL: 1 each */
+    float *y;             /* [n][ranks] */
+    uint32_t n, k, ranks;
+    bool last_is_one;
+    float scale;
+} mox_ranks_args;
+
 typedef struct mox_ops mox_ops;
 struct mox_ops {
     const char *name; /* "cpu scalar", "cpu avx2", "cpu avxvnni", "cpu avx512" */
@@ -265,6 +288,14 @@ struct mox_ops {
     mox_err (*map)(mox_ops *o, mox_stream *s, const mox_map_args *a);
     mox_err (*gate)(mox_ops *o, mox_stream *s, const mox_gate_args *a);
     mox_err (*head_mul)(mox_ops *o, mox_stream *s, const mox_head_mul_args *a);
+    /* what the graph does between them */
+    mox_err (*part)(mox_ops *o, mox_stream *s, const mox_part_args *a);
+    mox_err (*weigh)(mox_ops *o, mox_stream *s, const mox_weigh_args *a);
+    mox_err (*ranks)(mox_ops *o, mox_stream *s, const mox_ranks_args *a);
+    /* Where calls only queue, else NULL. check: waits for the stream; MOX_E_NUMERIC if an operation since the last check
+     * met what the CPU's would have refused. careful: from now on every call waits and checks, to find out which. */
+    mox_err (*check)(mox_ops *o, mox_stream *s);
+    void (*careful)(mox_ops *o, bool on);
     void (*destroy)(mox_ops *o);
 };
 
@@ -274,6 +305,15 @@ size_t mox_mat_mul_scratch_bytes(mox_act_kind kind, uint32_t cols, uint32_t n);
 /* of calls with at most n_uses experts and n_rows rows of all of them */
 size_t mox_experts_scratch_bytes(const mox_expert_layout *l, uint32_t n_uses, uint32_t n_rows,
                                  uint32_t n_workers, bool act_f32);
+
+/* The scratch of experts on a device, in bytes from its start: gate and up in f32, h rounded (where gate was if h is not
+ * rounded); before them the uses. bytes: of all. The plan takes it for the largest call there can be. */
+enum { MOX_DEVICE_USE_BYTES = 64 };
+typedef struct mox_experts_device_parts {
+    size_t gate, up, h, bytes;
+} mox_experts_device_parts;
+mox_experts_device_parts mox_experts_device_lay_out(mox_type down, uint32_t d_ff, uint32_t n_uses,
+                                                    uint32_t n_rows);
 
 /* Instruction sets of the CPU table, from cpuid and xgetbv. */
 typedef enum mox_isa {

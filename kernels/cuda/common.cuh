@@ -20,21 +20,11 @@ static __device__ __forceinline__ float warp_sum(float v)
 }
 
 /* The largest; a NaN is passed over. */
-static __device__ __forceinline__ float warp_max(float v)
+template <class T> static __device__ __forceinline__ T warp_max(T v)
 {
     MOX_UNROLL
     for (uint32_t distance = MOX_WARP / 2; distance != 0; distance /= 2) {
-        const float other = __shfl_xor_sync(MOX_ALL_LANES, v, distance);
-        v = other > v ? other : v;
-    }
-    return v;
-}
-
-static __device__ __forceinline__ uint32_t warp_max_bits(uint32_t v)
-{
-    MOX_UNROLL
-    for (uint32_t distance = MOX_WARP / 2; distance != 0; distance /= 2) {
-        const uint32_t other = __shfl_xor_sync(MOX_ALL_LANES, v, distance);
+        const T other = __shfl_xor_sync(MOX_ALL_LANES, v, distance);
         v = other > v ? other : v;
     }
     return v;
@@ -83,8 +73,12 @@ static inline uint32_t div_up(uint64_t a, uint32_t b)
 static inline mox_err launched(const char *what)
 {
     const cudaError_t e = cudaGetLastError();
-    return e == cudaSuccess ? MOX_OK
-                            : MOX_FAIL(MOX_E_DEVICE, "%s was not launched: %s", what, cudaGetErrorString(e));
+    if (e == cudaSuccess) {
+        return MOX_OK;
+    }
+    (void)MOX_FAIL(MOX_E_DEVICE, "%s was not launched: %s (%d)", what, cudaGetErrorString(e),
+                   static_cast<int>(e));
+    return mox_err_fix("--device cpu; the driver's log (dmesg) may say more");
 }
 
 #endif

@@ -34,6 +34,12 @@ typedef struct mox_cuda_call {
 
 MOX_NODISCARD mox_err mox_cuda_clear_bad_row(const mox_cuda_call *c);
 
+/* Flags in mapped memory (dev.h). poll: the host's side. */
+MOX_NODISCARD mox_err mox_cuda_flag_write(struct CUstream_st *stream, volatile uint32_t *flag,
+                                          uint32_t value);
+MOX_NODISCARD mox_err mox_cuda_flag_wait(struct CUstream_st *stream, volatile uint32_t *flag, uint32_t value);
+uint32_t mox_cuda_flag_poll(volatile uint32_t *flag);
+
 MOX_NODISCARD mox_err mox_cuda_embed(const mox_cuda_call *c, const mox_embed_args *a);
 MOX_NODISCARD mox_err mox_cuda_rms_norm(const mox_cuda_call *c, const mox_rms_norm_args *a);
 MOX_NODISCARD mox_err mox_cuda_quantize(const mox_cuda_call *c, const mox_quantize_args *a);
@@ -44,28 +50,20 @@ MOX_NODISCARD mox_err mox_cuda_attention(const mox_cuda_call *c,
                                          const mox_attention_args *a); /* scratch: none */
 /* A row whose scores are not finite gets ids 0 .. k - 1 with weights 0. */
 MOX_NODISCARD mox_err mox_cuda_router(const mox_cuda_call *c, const mox_router_args *a);
+MOX_NODISCARD mox_err mox_cuda_layer_norm(const mox_cuda_call *c, const mox_layer_norm_args *a);
+MOX_NODISCARD mox_err mox_cuda_map(const mox_cuda_call *c, const mox_map_args *a);
+MOX_NODISCARD mox_err mox_cuda_gate(const mox_cuda_call *c, const mox_gate_args *a);
+MOX_NODISCARD mox_err mox_cuda_head_mul(const mox_cuda_call *c, const mox_head_mul_args *a);
+MOX_NODISCARD mox_err mox_cuda_part(const mox_cuda_call *c, const mox_part_args *a);
+MOX_NODISCARD mox_err mox_cuda_weigh(const mox_cuda_call *c, const mox_weigh_args *a);
+MOX_NODISCARD mox_err mox_cuda_ranks(const mox_cuda_call *c, const mox_ranks_args *a);
 MOX_NODISCARD mox_err mox_cuda_swiglu(const mox_cuda_call *c, const mox_swiglu_args *a);
 MOX_NODISCARD mox_err mox_cuda_merge(const mox_cuda_call *c, const mox_merge_args *a);
 MOX_NODISCARD mox_err mox_cuda_add(const mox_cuda_call *c, const mox_add_args *a);
 
-/* Experts. Their slots hold the bytes of RAM slots (mat.h), so one layout serves all of a call. */
-typedef struct mox_cuda_use {
-    const uint8_t *slot;
-    uint32_t first, n; /* its rows: tok[first .. first + n) */
-} mox_cuda_use;
-
-typedef struct mox_cuda_experts_args { /* e[out_row[j]] = down(silu(gate x[tok[j]]) * (up x[tok[j]])) */
-    const mox_expert_layout *layout;
-    const mox_cuda_use *use;            /* [n_uses], device memory; their rows are 0 .. n_rows without gaps */
-    uint32_t n_uses, n_rows, most_rows; /* most_rows: of one use, at most */
-    const mox_acts *x;                  /* [MOX_ACT_KINDS]; the kinds of gate and up are present */
-    const uint32_t *tok, *out_row;      /* [n_rows], device memory */
-    float *e;                           /* [..][d_model] */
-    void *scratch;                      /* mox_cuda_experts_scratch_bytes, device memory */
-} mox_cuda_experts_args;
-
-size_t mox_cuda_experts_scratch_bytes(const mox_expert_layout *l, uint32_t n_rows);
-MOX_NODISCARD mox_err mox_cuda_experts(const mox_cuda_call *c, const mox_cuda_experts_args *a);
+/* Matrices of slots lie as in RAM (mat.h), their parts at the same offsets in every slot. `use` itself is read before the
+ * call returns; tok and out_row are device memory. Scratch: mox_experts_device_lay_out. */
+MOX_NODISCARD mox_err mox_cuda_experts(const mox_cuda_call *c, const mox_experts_args *a);
 
 /* Whether there are kernels for a type: products, and embedding rows. */
 bool mox_cuda_has_type(mox_type type);

@@ -1,96 +1,183 @@
-/* The experts of a call on the GPU: gate and up, SwiGLU and rounding, down; each step takes all experts at once.
+/* The experts of a call on the GPU: gate and up, what stands between, rounding, down; each step takes all experts at
+ * once.
  *
- * Rows of all experts stand one after the other (row j has its token in tok[j] and its place in e in out_row[j]), so h
- * of a call is one tensor and rounding it needs to know nothing of experts. Matrices are those of slots, at offsets
- * that all slots share. Uses are read from device memory, so a graph that was captured once serves every token. */
+ * In the scratch the rows of all experts stand one after the other, so h of a call is one tensor and rounding it needs to
+ * know nothing of experts. Matrices are those of slots, at offsets that all slots share; where the slots are goes to the
+ * device as arguments of a kernel, so nothing has to be copied or kept until the work has run. */
 #include "kernels/cuda/mat.cuh"
-#include "runtime/core/bits.h"
+
+static_assert(sizeof(mat_expert) <= MOX_DEVICE_USE_BYTES, "the scratch is laid out for this");
+
+constexpr uint32_t USES_AT_ONCE = 64, GLU_THREADS = 256;
+
+/* So many as an argument list takes: 4 KiB. */
+struct use_list {
+    mat_expert use[USES_AT_ONCE];
+};
+
+static __global__ void __launch_bounds__(USES_AT_ONCE)
+    k_put_uses(const use_list list, mat_expert *to, uint32_t n)
+{
+    if (threadIdx.x < n) {
+        to[threadIdx.x] = list.use[threadIdx.x];
+    }
+}
+
+template <mox_glu glu> static __device__ __forceinline__ float between(float gate, float up)
+{
+    if (glu == MOX_GLU_GELU) {
+        return mox_geluf(gate) * up;
+    }
+    if (glu == MOX_GLU_CLAMPED) { /* comparisons keep a NaN */
+        const float limit = 7.0f, alpha = 1.702f;
+        const float g = limit < gate ? limit : gate, v = limit < up ? limit : up;
+        const float u = -limit > v ? -limit : v;
+        return g / (1.0f + mox_expf(-(alpha * g))) * (u + 1.0f);
+    }
+    return mox_siluf(gate) * up;
+}
+
+template <mox_glu glu>
+static __global__ void __launch_bounds__(GLU_THREADS)
+    k_glu(const float *gate, const float *up, float *h, size_t n)
+{
+    const size_t i = static_cast<size_t>(blockIdx.x) * GLU_THREADS + threadIdx.x;
+    if (i < n) {
+        h[i] = between<glu>(gate[i], up[i]);
+    }
+}
 
 namespace
 {
-/* Gate, up and h in f32, and h rounded. */
-struct expert_scratch {
+/* What all products of a call share. */
+struct expert_call {
+    const mox_cuda_call *c;
+    const mox_experts_args *a;
+    const mox_mat *mats; /* of the first use */
+    mat_expert *uses;    /* device memory */
     float *gate, *up;
     mox_acts h;
-    size_t bytes;
+    uint32_t n_rows, most_rows;
 };
 
-expert_scratch lay_out(const mox_expert_layout *l, uint32_t n_rows, void *mem)
+mox_err put_uses(expert_call *e)
 {
-    const mox_format *down = mox_format_of(l->type[MOX_SLAB_DOWN]);
-    const size_t floats = mox_round_up(static_cast<size_t>(n_rows) * l->d_ff * sizeof(float), 256);
-    uint8_t *base = static_cast<uint8_t *>(mem);
-    expert_scratch s = {};
-    s.h.kind = down->kind;
-    s.h.n_cols = l->d_ff;
-    s.h.row_bytes = mox_act_row_bytes(down->kind, l->d_ff);
-    const bool rounded = down->kind != MOX_ACT_F32;
-    s.bytes = 2 * floats + (rounded ? mox_round_up(n_rows * s.h.row_bytes, 256) : 0);
-    if (base != nullptr) {
-        s.gate = reinterpret_cast<float *>(base);
-        s.up = reinterpret_cast<float *>(base + floats);
-        s.h.data = rounded ? base + 2 * floats : base; /* h takes gate's place */
+    const mox_experts_args *a = e->a;
+    for (uint32_t at = 0; at < a->n_uses; at += USES_AT_ONCE) {
+        use_list list = {};
+        const uint32_t n = a->n_uses - at < USES_AT_ONCE ? a->n_uses - at : USES_AT_ONCE;
+        for (uint32_t i = 0; i < n; i++) {
+            const mox_expert_use *from = &a->use[at + i];
+            mat_expert *to = &list.use[i];
+            to->slot = from->mats[MOX_SLAB_GATE].data;
+            to->first = e->n_rows;
+            to->n = from->n;
+            to->row = from->first;
+            for (int s = 0; s < MOX_SLABS; s++) {
+                to->bias[s] = from->bias[s];
+            }
+            e->n_rows += from->n;
+            e->most_rows = from->n > e->most_rows ? from->n : e->most_rows;
+        }
+        MOX_LAUNCH(k_put_uses, 1, USES_AT_ONCE, 0, e->c->stream, list, e->uses + at, n);
     }
-    return s;
+    return launched("experts");
 }
 
 /* The product of one slab, as a call without its rows. */
-mat_call slab_call(const mox_cuda_call *c, const mox_cuda_experts_args *a, mox_slab slab)
+mat_call slab_call(const expert_call *e, mox_slab slab)
 {
-    static const uint8_t origin = 0; /* views of a slot are wanted as offsets */
-    mox_mat views[MOX_SLABS];
-    mox_expert_views(a->layout, &origin, views);
+    const uintptr_t slot = reinterpret_cast<uintptr_t>(e->mats[MOX_SLAB_GATE].data);
     mat_call call = {};
-    call.p.w = views[slab];
-    call.p.use = a->use;
-    call.p.part_off = reinterpret_cast<uintptr_t>(views[slab].data) - reinterpret_cast<uintptr_t>(&origin);
-    call.p.tail_off = views[slab].tail_data == nullptr ? 0
-                                                       : reinterpret_cast<uintptr_t>(views[slab].tail_data) -
-                                                             reinterpret_cast<uintptr_t>(&origin);
-    call.n_uses = a->n_uses;
-    call.most_rows = a->most_rows;
-    call.stream = c->stream;
+    call.p.w = e->mats[slab];
+    call.p.use = e->uses;
+    call.p.slab = slab;
+    call.p.part_off = reinterpret_cast<uintptr_t>(e->mats[slab].data) - slot;
+    if (e->mats[slab].tail_data != nullptr) {
+        call.p.tail_off = reinterpret_cast<uintptr_t>(e->mats[slab].tail_data) - slot;
+    }
+    call.n_uses = e->a->n_uses;
+    call.most_rows = e->most_rows;
+    call.stream = e->c->stream;
     return call;
 }
 
-mox_err up_product(const mox_cuda_call *c, const mox_cuda_experts_args *a, mox_slab slab, float *y)
+mox_err up_product(const expert_call *e, mox_slab slab, float *y)
 {
-    const mox_format *f = mox_format_of(a->layout->type[slab]);
-    const mox_acts *x = &a->x[f->kind];
-    mat_call call = slab_call(c, a, slab);
+    const mox_format *f = mox_format_of(e->mats[slab].type);
+    const mox_acts *x = &e->a->x[f->kind];
+    mat_call call = slab_call(e, slab);
     call.p.x = static_cast<const uint8_t *>(x->data);
     call.p.x_row_bytes = x->row_bytes;
-    call.p.x_row = a->tok;
+    call.p.x_row = e->a->tok;
     call.p.y = y;
-    call.p.y_stride = a->layout->d_ff;
+    call.p.y_stride = e->mats[slab].rows;
     return mat_launch(call, f->kind);
+}
+
+mox_err glu(const expert_call *e, uint32_t d_ff)
+{
+    const size_t n = static_cast<size_t>(e->n_rows) * d_ff;
+    const uint32_t grid = div_up(n, GLU_THREADS);
+    if (e->a->glu == MOX_GLU_GELU) {
+        MOX_LAUNCH((k_glu<MOX_GLU_GELU>), grid, GLU_THREADS, 0, e->c->stream, e->gate, e->up, e->gate, n);
+    } else if (e->a->glu == MOX_GLU_CLAMPED) {
+        MOX_LAUNCH((k_glu<MOX_GLU_CLAMPED>), grid, GLU_THREADS, 0, e->c->stream, e->gate, e->up, e->gate, n);
+    } else {
+        MOX_LAUNCH((k_glu<MOX_GLU_SILU>), grid, GLU_THREADS, 0, e->c->stream, e->gate, e->up, e->gate, n);
+    }
+    return launched("experts");
+}
+
+mox_err lay_out(expert_call *e)
+{
+    const mox_mat *down = &e->mats[MOX_SLAB_DOWN];
+    const mox_format *f = mox_format_of(down->type);
+    if (f == nullptr || e->a->act_f32) {
+        return MOX_FAIL(MOX_E_ARG, "experts with %s have no kernel on the GPU",
+                        f == nullptr ? "weights of this type" : "activations that are not rounded");
+    }
+    uint32_t n_rows = 0;
+    for (uint32_t i = 0; i < e->a->n_uses; i++) {
+        n_rows += e->a->use[i].n;
+    }
+    const mox_experts_device_parts p =
+        mox_experts_device_lay_out(down->type, down->cols, e->a->n_uses, n_rows);
+    if (p.bytes > e->a->scratch_bytes) {
+        return MOX_FAIL(MOX_E_ARG, "experts: %u rows of %u experts need %zu bytes of scratch, there are %zu",
+                        n_rows, e->a->n_uses, p.bytes, e->a->scratch_bytes);
+    }
+    uint8_t *base = static_cast<uint8_t *>(e->a->scratch);
+    e->uses = reinterpret_cast<mat_expert *>(base);
+    e->gate = reinterpret_cast<float *>(base + p.gate);
+    e->up = reinterpret_cast<float *>(base + p.up);
+    e->h.kind = f->kind;
+    e->h.n_cols = down->cols;
+    e->h.row_bytes = mox_act_row_bytes(f->kind, down->cols);
+    e->h.data = base + p.h;
+    return MOX_OK;
 }
 } // namespace
 
-size_t mox_cuda_experts_scratch_bytes(const mox_expert_layout *l, uint32_t n_rows)
+mox_err mox_cuda_experts(const mox_cuda_call *c, const mox_experts_args *a)
 {
-    return lay_out(l, n_rows, nullptr).bytes;
-}
-
-mox_err mox_cuda_experts(const mox_cuda_call *c, const mox_cuda_experts_args *a)
-{
-    const mox_expert_layout *l = a->layout;
-    expert_scratch s = lay_out(l, a->n_rows, a->scratch);
-    MOX_TRY(up_product(c, a, MOX_SLAB_GATE, s.gate));
-    MOX_TRY(up_product(c, a, MOX_SLAB_UP, s.up));
-    mox_swiglu_args swiglu = {};
-    swiglu.gate = s.gate, swiglu.up = s.up, swiglu.h = s.gate;
-    swiglu.n = a->n_rows, swiglu.d_ff = l->d_ff;
-    MOX_TRY(mox_cuda_swiglu(c, &swiglu));
-    if (s.h.kind != MOX_ACT_F32) {
-        const mox_quantize_args round = {s.gate, a->n_rows, l->d_ff, s.h};
+    expert_call e = {};
+    e.c = c, e.a = a, e.mats = a->use[0].mats;
+    MOX_TRY(lay_out(&e));
+    MOX_TRY(put_uses(&e));
+    MOX_TRY(up_product(&e, MOX_SLAB_GATE, e.gate));
+    MOX_TRY(up_product(&e, MOX_SLAB_UP, e.up));
+    MOX_TRY(glu(&e, e.h.n_cols));
+    if (e.h.kind != MOX_ACT_F32) {
+        const mox_quantize_args round = {e.gate, e.n_rows, e.h.n_cols, e.h};
         MOX_TRY(mox_cuda_quantize(c, &round));
     }
-    mat_call down = slab_call(c, a, MOX_SLAB_DOWN);
-    down.p.x = static_cast<const uint8_t *>(s.h.data);
-    down.p.x_row_bytes = s.h.row_bytes;
+    mat_call down = slab_call(&e, MOX_SLAB_DOWN);
+    down.p.x = static_cast<const uint8_t *>(e.h.data);
+    down.p.x_row_bytes = e.h.row_bytes;
     down.p.y_row = a->out_row;
     down.p.y = a->e;
-    down.p.y_stride = l->d_model;
-    return mat_launch(down, s.h.kind);
+    down.p.y_stride = e.mats[MOX_SLAB_DOWN].rows;
+    MOX_TRY(mat_launch(down, e.h.kind));
+    return a->merge != nullptr ? mox_cuda_merge(c, a->merge) : MOX_OK;
 }

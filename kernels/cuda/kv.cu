@@ -9,7 +9,7 @@ struct append_params {
     mox_kv_view kv;
     const float *k, *v;
     const mox_place *place;
-    uint32_t n, row_bytes;
+    uint32_t n, v_dim, row_bytes[2]; /* of k and v */
     uint32_t *bad_row;
 };
 
@@ -28,7 +28,7 @@ static __device__ bool store_f32(float x, uint8_t *row, uint32_t i)
 /* All lanes of a warp: one run of 32. */
 static __device__ bool store_q8_0(float x, uint8_t *row, uint32_t head_dim, uint32_t i, uint32_t lane)
 {
-    const uint32_t amax = warp_max_bits(mox_f32_bits(x) & 0x7fffffffU);
+    const uint32_t amax = warp_max(mox_f32_bits(x) & 0x7fffffffU);
     const bool sound = amax < NOT_FINITE && amax >= TOO_SMALL;
     const float d = sound ? mox_f32_from_bits(amax) / 127.0f : 0.0f;
     const float r = sound ? 127.0f / mox_f32_from_bits(amax) : 0.0f;
@@ -43,15 +43,15 @@ static __global__ void __launch_bounds__(APPEND_THREADS) k_kv_append(const appen
 {
     const uint32_t lane = threadIdx.x % MOX_WARP;
     const uint32_t item = blockIdx.x * APPEND_WARPS + threadIdx.x / MOX_WARP; /* [row][head][k, v] */
-    const uint32_t heads = p.kv.n_kv_heads, head_dim = p.kv.head_dim;
+    const uint32_t heads = p.kv.n_kv_heads, is_v = item % 2, head_dim = is_v != 0 ? p.v_dim : p.kv.head_dim;
     if (item >= p.n * heads * 2) {
         return; /* a whole warp */
     }
     const uint32_t row = item / 2 / heads, head = item / 2 % heads;
-    const float *from = (item % 2 == 0 ? p.k : p.v) + (static_cast<size_t>(row) * heads + head) * head_dim;
+    const float *from = (is_v == 0 ? p.k : p.v) + (static_cast<size_t>(row) * heads + head) * head_dim;
     const mox_place at = p.place[row];
-    uint8_t *to = (item % 2 == 0 ? p.kv.k : p.kv.v) +
-                  ((static_cast<size_t>(at.seq) * heads + head) * p.kv.n_ctx + at.pos) * p.row_bytes;
+    uint8_t *to = (is_v == 0 ? p.kv.k : p.kv.v) +
+                  ((static_cast<size_t>(at.seq) * heads + head) * p.kv.n_ctx + at.pos) * p.row_bytes[is_v];
     bool good = true;
     for (uint32_t i = lane; i < head_dim; i += MOX_WARP) {
         switch (p.kv.type) {
@@ -72,15 +72,14 @@ static __global__ void __launch_bounds__(APPEND_THREADS) k_kv_append(const appen
 
 mox_err mox_cuda_kv_append(const mox_cuda_call *c, const mox_kv_append_args *a)
 {
-    const uint32_t row_bytes = static_cast<uint32_t>(mox_kv_row_bytes(a->kv.type, a->kv.head_dim));
-    if (row_bytes == 0) {
-        return MOX_FAIL(MOX_E_ARG, "a head of %u elements cannot be stored as q8_0", a->kv.head_dim);
+    const uint32_t v_dim = mox_kv_v_dim(&a->kv);
+    const uint32_t k_row = static_cast<uint32_t>(mox_kv_row_bytes(a->kv.type, a->kv.head_dim)),
+                   v_row = static_cast<uint32_t>(mox_kv_row_bytes(a->kv.type, v_dim));
+    if (k_row == 0 || v_row == 0) {
+        return MOX_FAIL(MOX_E_ARG, "heads of %u and %u elements cannot be stored as q8_0", a->kv.head_dim,
+                        v_dim);
     }
-    if (mox_kv_v_dim(&a->kv) != a->kv.head_dim) {
-        return MOX_FAIL(MOX_E_ARG, "keys of %u and values of %u elements have no kernel on the GPU",
-                        a->kv.head_dim, mox_kv_v_dim(&a->kv));
-    }
-    const append_params p = {a->kv, a->k, a->v, a->place, a->n, row_bytes, c->bad_row};
+    const append_params p = {a->kv, a->k, a->v, a->place, a->n, v_dim, {k_row, v_row}, c->bad_row};
     MOX_LAUNCH(k_kv_append, div_up(static_cast<uint64_t>(a->n) * a->kv.n_kv_heads * 2, APPEND_WARPS),
                APPEND_THREADS, 0, c->stream, p);
     return launched("kv_append");

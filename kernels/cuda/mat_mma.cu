@@ -151,7 +151,7 @@ static __global__ void __launch_bounds__(MMA_THREADS) k_mat_mma(const mat_params
     }
     const uint32_t left = use.end - first, n = left < TOKENS ? left : TOKENS, n_tiles = (n + TILE - 1) / TILE;
     if (threadIdx.x < TOKENS) { /* past the last row: that one again, and not kept */
-        x[threadIdx.x] = x_of(p, first + (threadIdx.x < n ? threadIdx.x : n - 1));
+        x[threadIdx.x] = x_of(p, use, first + (threadIdx.x < n ? threadIdx.x : n - 1));
     }
     MOX_SYNC();
     const uint32_t lane = threadIdx.x % MOX_WARP, g = lane / 4, t = lane % 4;
@@ -175,7 +175,7 @@ static __global__ void __launch_bounds__(MMA_THREADS) k_mat_mma(const mat_params
         for (uint32_t k = 0; k < 4; k++) {
             const uint32_t j = i * TILE + 2 * t + k % 2, r = group * ROWS + g + 8 * (k / 2);
             if (j < n && r < use.w.rows) {
-                put_y(p, first + j, r, row[i][k]);
+                put_y(p, use, first + j, r, row[i][k]);
             }
         }
     }

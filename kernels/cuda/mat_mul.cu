@@ -36,6 +36,30 @@ mox_err mox_cuda_mat_mul(const mox_cuda_call *c, const mox_mat_mul_args *a)
     return mat_launch(call, a->x.kind);
 }
 
+/* Heads' matrices stand at equal distances. */
+mox_err mox_cuda_head_mul(const mox_cuda_call *c, const mox_head_mul_args *a)
+{
+    mat_call call = {};
+    call.p.w = a->w[0];
+    call.p.x = static_cast<const uint8_t *>(a->x.data);
+    call.p.x_row_bytes = a->x.row_bytes;
+    call.p.y = a->y;
+    call.p.y_stride = a->w[0].rows;
+    call.p.n = a->n;
+    call.p.n_heads = a->n_heads;
+    for (uint32_t h = 1; h < a->n_heads; h++) {
+        const size_t step = static_cast<size_t>(a->w[h].data - a->w[h - 1].data);
+        if (h > 1 && step != call.p.head_step) {
+            return MOX_FAIL(MOX_E_ARG, "the matrices of %u heads are not at equal distances", a->n_heads);
+        }
+        call.p.head_step = step;
+    }
+    call.n_uses = a->n_heads;
+    call.most_rows = a->n;
+    call.stream = c->stream;
+    return mat_launch(call, a->x.kind);
+}
+
 bool mox_cuda_has_type(mox_type type)
 {
     switch (type) {

@@ -139,7 +139,7 @@ static __global__ void __launch_bounds__(ROWS_THREADS) k_mat_rows(const mat_para
     const uint8_t *x[N];
     MOX_UNROLL
     for (uint32_t i = 0; i < N; i++) { /* past the last row: that one again, and not kept */
-        x[i] = x_of(p, first + i < use.end ? first + i : use.end - 1);
+        x[i] = x_of(p, use, first + i < use.end ? first + i : use.end - 1);
     }
     const uint32_t lane = threadIdx.x % MOX_WARP;
     for (uint32_t span = threadIdx.x / MOX_WARP; span < n_spans; span += ROWS_WARPS) {
@@ -161,7 +161,7 @@ static __global__ void __launch_bounds__(ROWS_THREADS) k_mat_rows(const mat_para
     for (uint32_t span = 0; span < n_spans; span++) {
         row = row + spans[(span * N + i) * ROWS + threadIdx.x % ROWS];
     }
-    put_y(p, first + i, r, row);
+    put_y(p, use, first + i, r, row);
 }
 
 template <class F, mox_act_kind kind, uint32_t N> static bool launch_rows(const mat_call &c)

@@ -23,6 +23,10 @@
 /* One per line: the line is how tests name it, to leave it out. */
 #define MOX_SYNC() __syncthreads()
 #define MOX_UNROLL _Pragma("unroll")
+/* A stream that waits for the host's word: a kernel that looks until it is there; the emulator holds the queue. */
+#define MOX_WAIT_VALUE(kernel, stream, flag, value) kernel<<<1, 1, 0, (stream)>>>(flag, value)
+/* The host is about to read a flag: the emulator does some of the work that is queued. */
+#define MOX_POLL() ((void)0)
 #else
 #include <emu_device.h>
 #endif

@@ -1,5 +1,5 @@
 /* Device vtable: memory, copies, streams, events, flags, graphs. Three devices implement it: cpu
- * (core/dev_cpu.c, every call is synchronous), cuda and cuda-on-the-emulator (modules loaded by name, later).
+ * (core/dev_cpu.c, every call is synchronous), cuda and cuda-on-the-emulator (modules loaded by name, runtime/dev).
  * Kernel launchers are a second table, kernels/ops.h. Callers pass streams and wait for events even where the
  * CPU device has nothing to wait for, so that a GPU fits in without changing them.
  */
@@ -8,6 +8,7 @@
 
 #include "runtime/core/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,7 +19,9 @@ typedef struct mox_graph mox_graph;   /* a captured sequence of launches */
 
 typedef enum mox_mem_kind {
     MOX_MEM_DEVICE, /* VRAM; ordinary RAM on the CPU device */
-    MOX_MEM_PINNED, /* host memory the device can reach by DMA */
+    MOX_MEM_PINNED, /* host memory the device can reach by DMA; ordinary memory where the system refuses to pin it */
+    MOX_MEM_ORDINARY, /* what a pinned buffer says where it could not be pinned; not asked for */
+    MOX_MEM_MAPPED,   /* host memory that kernels read and write as well: flags, mailboxes */
 } mox_mem_kind;
 
 /* A buffer knows where it lives; a bare device pointer never crosses a folder. */
@@ -42,7 +45,8 @@ typedef struct mox_dev_ops {
     mox_err (*event_create)(mox_dev *dev, mox_event **out);
     void (*event_destroy)(mox_dev *dev, mox_event **e);
     mox_err (*event_record)(mox_dev *dev, mox_event *e, mox_stream *s);
-    mox_err (*event_wait)(mox_dev *dev, mox_event *e);                  /* host waits */
+    mox_err (*event_wait)(mox_dev *dev, mox_event *e);             /* host waits */
+    mox_err (*event_done)(mox_dev *dev, mox_event *e, bool *done); /* host asks; drives emulated queues */
     mox_err (*stream_after)(mox_dev *dev, mox_stream *s, mox_event *e); /* s waits for e */
     /* Copies, asynchronous in s; both sides live until the copy's event. */
     mox_err (*copy)(mox_dev *dev, mox_stream *s, void *dst, const void *src, size_t bytes);
@@ -56,6 +60,7 @@ typedef struct mox_dev_ops {
     mox_err (*graph_launch)(mox_dev *dev, mox_graph *g, mox_stream *s);
     void (*graph_destroy)(mox_dev *dev, mox_graph **g);
     void (*destroy)(mox_dev *dev);
+    bool separate; /* MOX_MEM_DEVICE cannot be reached by the host: it copies */
 } mox_dev_ops;
 
 struct mox_dev {

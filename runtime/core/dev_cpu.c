@@ -107,6 +107,13 @@ static mox_err cpu_event_wait(mox_dev *dev, mox_event *e)
     return MOX_OK;
 }
 
+static mox_err cpu_event_done(mox_dev *dev, mox_event *e, bool *done)
+{
+    assert(e && e->dev == dev);
+    *done = true;
+    return MOX_OK;
+}
+
 static mox_err cpu_stream_after(mox_dev *dev, mox_stream *s, mox_event *e)
 {
     assert(e && e->dev == dev && s && s->dev == dev);
@@ -160,6 +167,7 @@ static const mox_dev_ops cpu_ops = {
     .event_destroy = cpu_event_destroy,
     .event_record = cpu_event_record,
     .event_wait = cpu_event_wait,
+    .event_done = cpu_event_done,
     .stream_after = cpu_stream_after,
     .copy = cpu_copy,
     .flag_write = cpu_flag_write,

@@ -1,7 +1,8 @@
 /* The error table and the thread-local record of the last failure.
  *
- * The record is the only mutable file-scope state of the project. It is filled by the leaf that failed and
- * read by whoever reports; nothing here allocates, so an out-of-memory failure is reported like any other.
+ * The record is the only mutable file-scope state of the project, with the word that says whose record it is in a
+ * module. It is filled by the leaf that failed and read by whoever reports; nothing here allocates, so an out-of-memory
+ * failure is reported like any other.
  */
 #include "runtime/core/err.h"
 
@@ -23,7 +24,18 @@ static const err_row rows[] = {
 #undef X
 };
 
-static _Thread_local mox_err_info last;
+static _Thread_local mox_err_info own;
+static mox_err_info *(*shared)(void);
+
+mox_err_info *mox_err_record(void)
+{
+    return shared ? shared() : &own;
+}
+
+void mox_err_share(mox_err_info *(*of_this_thread)(void))
+{
+    shared = of_this_thread == mox_err_record ? NULL : of_this_thread;
+}
 
 static const err_row *find_row(mox_err code)
 {
@@ -38,40 +50,43 @@ static const err_row *find_row(mox_err code)
 mox_err mox_err_set(mox_err code, int sys, const char *file, int line, const char *fmt, ...)
 {
     /* Formatted aside first: an argument may point into the record being replaced. */
-    char msg[sizeof last.msg];
+    mox_err_info *last = mox_err_record();
+    char msg[sizeof last->msg];
     va_list args;
     va_start(args, fmt);
     vsnprintf(msg, sizeof msg, fmt, args);
     va_end(args);
-    last.code = code;
-    last.sys = sys;
-    last.file = file;
-    last.line = line;
-    memcpy(last.msg, msg, sizeof msg);
-    last.fix[0] = '\0';
+    last->code = code;
+    last->sys = sys;
+    last->file = file;
+    last->line = line;
+    memcpy(last->msg, msg, sizeof msg);
+    last->fix[0] = '\0';
     return code;
 }
 
 mox_err mox_err_fix(const char *fmt, ...)
 {
-    char fix[sizeof last.fix];
+    mox_err_info *last = mox_err_record();
+    char fix[sizeof last->fix];
     va_list args;
     va_start(args, fmt);
     vsnprintf(fix, sizeof fix, fmt, args);
     va_end(args);
-    memcpy(last.fix, fix, sizeof fix);
-    return last.code;
+    memcpy(last->fix, fix, sizeof fix);
+    return last->code;
 }
 
 const mox_err_info *mox_err_last(void)
 {
-    return &last;
+    return mox_err_record();
 }
 
 mox_err mox_err_restore(const mox_err_info *info)
 {
-    memmove(&last, info, sizeof last);
-    return last.code;
+    mox_err_info *last = mox_err_record();
+    memmove(last, info, sizeof *last);
+    return last->code;
 }
 
 const char *mox_err_name(mox_err code)

@@ -76,6 +76,11 @@ mox_err mox_err_fix(const char *fmt, ...) MOX_PRINTF(1, 2);
 const mox_err_info *mox_err_last(void);
 mox_err mox_err_restore(const mox_err_info *info);
 
+/* mox_err_share: a module loaded by name has its own copy of this library; from now on its failures go to the program's
+ * record. mox_err_record: this thread's, for that. */
+mox_err_info *mox_err_record(void);
+void mox_err_share(mox_err_info *(*of_this_thread)(void));
+
 const char *mox_err_name(mox_err code); /* "NO_FIT" */
 const char *mox_err_text(mox_err code); /* the table's text */
 int mox_err_exit_code(mox_err code);    /* the program's exit code for it */

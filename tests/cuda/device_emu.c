@@ -3,26 +3,46 @@
 #include "cuda/device.h"
 
 #include "emu/emu.h"
+#include "runtime/dev/module.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { POISONS = 2, MODES = EMU_ORDERS * POISONS };
+enum { POISONS = 2, MODES = EMU_ORDERS * POISONS, MAX_BUFS = 4096 };
 
-static mox_cuda_call call;
+static mox_dev *dev;
+static mox_ops *ops;
+static mox_stream *stream;
+static mox_buf bufs[MAX_BUFS];
+static size_t n_bufs;
 static char name[64];
 
-static void must(cudaError_t e)
+static void must(mox_err e)
 {
-    if (e != cudaSuccess) {
-        fprintf(stderr, "CUDA error %d\n", (int)e);
+    if (e != MOX_OK) {
+        fprintf(stderr, "%s\n", mox_err_last()->msg);
         abort();
     }
+}
+
+static void close_device(void)
+{
+    if (dev == NULL) {
+        return;
+    }
+    while (n_bufs > 0) {
+        dev->ops->mem_free(dev, &bufs[--n_bufs]);
+    }
+    dev->ops->stream_destroy(dev, &stream);
+    ops->destroy(ops);
+    dev->ops->destroy(dev);
+    dev = NULL;
 }
 
 bool device_mode(unsigned i)
 {
     static const char *const orders[EMU_ORDERS] = {"ascending", "descending", "shuffled"};
+    close_device();
     if (i >= MODES) {
         return false;
     }
@@ -36,9 +56,9 @@ bool device_mode(unsigned i)
     c.sm = i % POISONS == 0 ? 80 : 75;
     emu_open(&c);
     snprintf(name, sizeof name, "%s lanes, poison %02x, sm_%d", orders[c.order], (unsigned)c.poison, c.sm);
-    must(cudaStreamCreateWithFlags(&call.stream, cudaStreamNonBlocking));
-    call.bad_row = device_new(sizeof *call.bad_row);
-    return mox_cuda_clear_bad_row(&call) == MOX_OK;
+    must(mox_dev_module_make()->open(0, &(mox_dev_open_cfg){0}, &dev, &ops));
+    must(dev->ops->stream_create(dev, &stream));
+    return true;
 }
 
 const char *device_mode_name(void)
@@ -48,35 +68,42 @@ const char *device_mode_name(void)
 
 void *device_new(size_t bytes)
 {
-    void *p = NULL;
-    must(cudaMalloc(&p, bytes != 0 ? bytes : 1));
-    return p;
+    if (n_bufs == MAX_BUFS) {
+        abort();
+    }
+    must(dev->ops->mem_alloc(dev, bytes != 0 ? bytes : 1, MOX_MEM_DEVICE, 0, &bufs[n_bufs]));
+    return bufs[n_bufs++].ptr;
 }
 
 void *device_copy(const void *host, size_t bytes)
 {
     void *p = device_new(bytes);
-    must(cudaMemcpyAsync(p, host, bytes, cudaMemcpyHostToDevice, call.stream));
+    must(dev->ops->copy(dev, stream, p, host, bytes));
     return p;
 }
 
-void device_get(void *host, const void *dev, size_t bytes)
+void device_get(void *host, const void *from, size_t bytes)
 {
-    must(cudaMemcpyAsync(host, dev, bytes, cudaMemcpyDeviceToHost, call.stream));
-    must(cudaStreamSynchronize(call.stream));
+    must(dev->ops->copy(dev, stream, host, from, bytes));
+    must(dev->ops->stream_wait(dev, stream));
 }
 
-const mox_cuda_call *device_call(void)
+mox_ops *device_ops(void)
 {
-    return &call;
+    return ops;
+}
+
+mox_stream *device_stream(void)
+{
+    return stream;
 }
 
 uint32_t device_bad_row(void)
 {
-    uint32_t row = 0;
-    device_get(&row, call.bad_row, sizeof row);
-    if (mox_cuda_clear_bad_row(&call) != MOX_OK) {
-        abort();
+    unsigned row = NO_BAD_ROW;
+    const mox_err e = ops->check(ops, stream);
+    if (e != MOX_OK && (e != MOX_E_NUMERIC || sscanf(mox_err_last()->msg, "row %u", &row) != 1)) {
+        must(e);
     }
     return row;
 }

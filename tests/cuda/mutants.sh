@@ -14,6 +14,7 @@ while IFS=: read -r file line _; do
     case $name in # the test that runs it
     mat_rows.cu) test=one_row ;;
     mat_mma.cu) test=many_rows ;;
+    attention.cu) test='attention*' ;;
     *) test=${name%.cu} ;;
     esac
     MOX_EMU_SKIP_FILE=kernels/cuda/$name MOX_EMU_SKIP_LINE=$line timeout 500 "$program" --filter "cuda_twins/$test" \

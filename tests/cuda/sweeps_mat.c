@@ -2,6 +2,7 @@
 #include "cuda/sweeps.h"
 
 #include "cuda/device.h"
+#include "kernels/cuda/cuda_ops.h"
 #include "kernels/mat_fixture.h"
 #include "kernels/mat_mul.h"
 
@@ -56,8 +57,7 @@ static const char *product_case(const mox_format *f, uint32_t rows, uint32_t col
     mox_mat_mul_args a = {&m.host, x, with_bias ? bias : NULL, want, stride, n, NULL}, g = a;
     g.w = &m.dev, g.x = dx, g.y = device_copy(want, bytes);
     g.bias = with_bias ? device_copy(bias, rows * sizeof *bias) : NULL;
-    bool ok = mox_mat_mul_cpu(pool(), MOX_ISA_SCALAR, &a) == MOX_OK &&
-              mox_cuda_mat_mul(device_call(), &g) == MOX_OK;
+    bool ok = mox_mat_mul_cpu(pool(), MOX_ISA_SCALAR, &a) == MOX_OK && DEVICE(mat_mul, &g) == MOX_OK;
     device_get(got, g.y, bytes);
     ok = ok && fx_same(got, want, count);
     free(bias), free(want), free(got), free(x.data);
@@ -132,8 +132,7 @@ static const char *embed_rows(const mox_format *f, uint64_t *s)
     float *want = malloc(bytes), *got = malloc(bytes);
     mox_embed_args a = {&m.host, ids, 4, want},
                    g = {&m.dev, device_copy(ids, sizeof ids), 4, device_new(bytes)};
-    bool ok =
-        mox_embed_cpu(pool(), MOX_ISA_SCALAR, &a) == MOX_OK && mox_cuda_embed(device_call(), &g) == MOX_OK;
+    bool ok = mox_embed_cpu(pool(), MOX_ISA_SCALAR, &a) == MOX_OK && DEVICE(embed, &g) == MOX_OK;
     device_get(got, g.y, bytes);
     ok = ok && fx_same(got, want, 4 * (size_t)cols);
     free(want), free(got);
@@ -148,11 +147,13 @@ const char *sweep_embed(void)
 
 /* ---- experts ---- */
 
-enum { EXPERTS = 3, MAX_ROWS = 16 };
+enum { EXPERTS = 3, MAX_ROWS = 16, MAX_BIAS = 512 };
 
 typedef struct expert_shape {
     mox_type type[MOX_SLABS];
     uint32_t d_model, d_ff, rows[EXPERTS];
+    bool with_bias;
+    mox_glu glu;
 } expert_shape;
 
 static uint8_t *slot_new(const mox_expert_layout *l, uint64_t *s)
@@ -192,15 +193,24 @@ static const char *experts_case(const expert_shape *shape, uint64_t *s)
     if (mox_expert_layout_init(&l, shape->type, shape->d_model, shape->d_ff) != MOX_OK) {
         return "experts: no layout";
     }
+    static float biases[EXPERTS][MAX_BIAS];
+    for (uint32_t i = 0; i < EXPERTS * MAX_BIAS; i++) {
+        biases[i / MAX_BIAS][i % MAX_BIAS] = (float)(int)fx_below(s, 255) * 0.02F - 2.5F;
+    }
     uint8_t *slots[EXPERTS];
     mox_expert_use host[EXPERTS];
-    mox_cuda_use dev[EXPERTS];
+    mox_expert_use dev[EXPERTS];
     uint32_t tok[MAX_ROWS], out_row[MAX_ROWS], n = 0, most = 0;
     for (uint32_t e = 0; e < EXPERTS; e++) {
         slots[e] = slot_new(&l, s);
         host[e] = (mox_expert_use){.first = n, .n = shape->rows[e]};
         mox_expert_views(&l, slots[e], host[e].mats);
-        dev[e] = (mox_cuda_use){device_copy(slots[e], l.slot_bytes), n, shape->rows[e]};
+        dev[e] = host[e];
+        mox_expert_views(&l, device_copy(slots[e], l.slot_bytes), dev[e].mats);
+        for (mox_slab slab = 0; shape->with_bias && slab < MOX_SLABS; slab++) {
+            host[e].bias[slab] = biases[e];
+            dev[e].bias[slab] = device_copy(biases[e], sizeof biases[e]);
+        }
         for (uint32_t i = 0; i < shape->rows[e]; i++, n++) {
             tok[n] = (i + e) % 5;
         }
@@ -216,20 +226,15 @@ static const char *experts_case(const expert_shape *shape, uint64_t *s)
     const size_t scratch = mox_experts_scratch_bytes(&l, EXPERTS, n, 1, false);
     mox_experts_args a = {.use = host, .n_uses = EXPERTS, .x = x, .tok = tok, .out_row = out_row, .e = want};
     a.scratch = aligned_alloc(64, scratch + 64 - scratch % 64), a.scratch_bytes = scratch;
-    mox_cuda_experts_args g = {&l,
-                               device_copy(dev, sizeof dev),
-                               EXPERTS,
-                               n,
-                               most,
-                               dx,
-                               device_copy(tok, n * sizeof *tok),
-                               device_copy(out_row, n * sizeof *out_row),
-                               device_new(bytes),
-                               device_new(mox_cuda_experts_scratch_bytes(&l, n))};
-    bool ok = mox_experts_cpu(pool(), MOX_ISA_SCALAR, &a) == MOX_OK &&
-              mox_cuda_experts(device_call(), &g) == MOX_OK;
+    a.glu = shape->glu;
+    mox_experts_args g = a;
+    g.use = dev, g.x = dx, g.tok = device_copy(tok, n * sizeof *tok);
+    g.out_row = device_copy(out_row, n * sizeof *out_row), g.e = device_new(bytes);
+    g.scratch_bytes = mox_experts_device_lay_out(l.type[MOX_SLAB_DOWN], l.d_ff, EXPERTS, n).bytes;
+    g.scratch = device_new(g.scratch_bytes);
+    bool ok = mox_experts_cpu(pool(), MOX_ISA_SCALAR, &a) == MOX_OK && DEVICE(experts, &g) == MOX_OK;
     device_get(got, g.e, bytes);
-    ok = ok && fx_same(got, want, count) && device_bad_row() == MOX_CUDA_NO_BAD_ROW;
+    ok = ok && fx_same(got, want, count) && device_bad_row() == NO_BAD_ROW;
     for (uint32_t e = 0; e < EXPERTS; e++) {
         free(slots[e]);
     }
@@ -245,11 +250,12 @@ static const char *experts_case(const expert_shape *shape, uint64_t *s)
 const char *sweep_experts(void)
 {
     static const expert_shape shapes[] = {
-        {{MOX_TYPE_Q4_K, MOX_TYPE_Q4_K, MOX_TYPE_Q6_K}, 256, 512, {1, 1, 1}},
-        {{MOX_TYPE_Q8_0, MOX_TYPE_Q8_0, MOX_TYPE_Q8_0}, 96, 288, {1, 0, 1}},
-        {{MOX_TYPE_Q8_0, MOX_TYPE_Q4_K, MOX_TYPE_Q5_1}, 256, 320, {3, 0, 9}},
-        {{MOX_TYPE_F16, MOX_TYPE_F16, MOX_TYPE_F16}, 40, 272, {1, 5, 2}},
-        {{MOX_TYPE_Q3_K, MOX_TYPE_Q3_K, MOX_TYPE_MXFP4}, 256, 288, {1, 4, 2}},
+        {{MOX_TYPE_Q4_K, MOX_TYPE_Q4_K, MOX_TYPE_Q6_K}, 256, 512, {1, 1, 1}, false, MOX_GLU_SILU},
+        {{MOX_TYPE_Q8_0, MOX_TYPE_Q8_0, MOX_TYPE_Q8_0}, 96, 288, {1, 0, 1}, false, MOX_GLU_SILU},
+        {{MOX_TYPE_Q8_0, MOX_TYPE_Q4_K, MOX_TYPE_Q5_1}, 256, 320, {3, 0, 9}, true, MOX_GLU_GELU},
+        {{MOX_TYPE_F16, MOX_TYPE_F16, MOX_TYPE_F16}, 40, 272, {1, 5, 2}, false, MOX_GLU_SILU},
+        {{MOX_TYPE_Q3_K, MOX_TYPE_Q3_K, MOX_TYPE_MXFP4}, 256, 288, {1, 4, 2}, true, MOX_GLU_CLAMPED},
+        {{MOX_TYPE_MXFP4, MOX_TYPE_MXFP4, MOX_TYPE_MXFP4}, 96, 96, {1, 1, 1}, true, MOX_GLU_CLAMPED},
     };
     const char *bad = NULL;
     uint64_t s = 400;

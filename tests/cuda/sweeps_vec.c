@@ -52,8 +52,7 @@ const char *sweep_norm(void)
         mox_rms_norm_args g = a;
         g.x = device_copy(in, n * d * sizeof *in), g.w = device_copy(in2, d * sizeof *in2);
         g.y = device_new(n * d * sizeof *got);
-        if (mox_rms_norm_cpu(pool(), &mox_vec_ref, &a) != MOX_OK ||
-            mox_cuda_rms_norm(device_call(), &g) != MOX_OK) {
+        if (mox_rms_norm_cpu(pool(), &mox_vec_ref, &a) != MOX_OK || DEVICE(rms_norm, &g) != MOX_OK) {
             return "rms_norm failed";
         }
         device_get(got, g.y, n * d * sizeof *got);
@@ -79,8 +78,7 @@ const char *sweep_quantize(void)
             mox_quantize_args g = a;
             const size_t bytes = n * a.y.row_bytes;
             g.x = device_copy(in, n * stride * sizeof *in), g.y.data = device_new(bytes);
-            if (mox_quantize_cpu(pool(), &mox_vec_ref, &a) != MOX_OK ||
-                mox_cuda_quantize(device_call(), &g) != MOX_OK) {
+            if (mox_quantize_cpu(pool(), &mox_vec_ref, &a) != MOX_OK || DEVICE(quantize, &g) != MOX_OK) {
                 return "quantize failed";
             }
             device_get(acts[1], g.y.data, bytes);
@@ -89,7 +87,7 @@ const char *sweep_quantize(void)
             }
         }
     }
-    return device_bad_row() == MOX_CUDA_NO_BAD_ROW ? NULL : "quantize: a bad row where all values are finite";
+    return device_bad_row() == NO_BAD_ROW ? NULL : "quantize: a bad row where all values are finite";
 }
 
 const char *sweep_rope(void)
@@ -105,7 +103,7 @@ const char *sweep_rope(void)
         mox_rope_args a = {want, in2, n, heads, head_dim, pairs, i % 2 == 1};
         mox_rope_args g = a;
         g.x = device_copy(in, count * sizeof *in), g.cos_sin = device_copy(in2, n * pairs * 2 * sizeof *in2);
-        if (mox_rope_cpu(pool(), &a) != MOX_OK || mox_cuda_rope(device_call(), &g) != MOX_OK) {
+        if (mox_rope_cpu(pool(), &a) != MOX_OK || DEVICE(rope, &g) != MOX_OK) {
             return "rope failed";
         }
         device_get(got, g.x, count * sizeof *got);
@@ -163,8 +161,7 @@ const char *sweep_kv(void)
         g.kv = c.dev;
         g.k = device_copy(in, count * sizeof *in), g.v = device_copy(in2, count * sizeof *in2);
         g.place = device_copy(place, sizeof place);
-        if (mox_kv_append_cpu(pool(), &mox_vec_ref, &a) != MOX_OK ||
-            mox_cuda_kv_append(device_call(), &g) != MOX_OK) {
+        if (mox_kv_append_cpu(pool(), &mox_vec_ref, &a) != MOX_OK || DEVICE(kv_append, &g) != MOX_OK) {
             bad = "kv_append failed";
         }
         uint8_t *k = malloc(c.bytes), *v = malloc(c.bytes);
@@ -176,7 +173,7 @@ const char *sweep_kv(void)
         free(k), free(v);
         cache_free(&c);
     }
-    return bad != NULL ? bad : device_bad_row() == MOX_CUDA_NO_BAD_ROW ? NULL : "kv_append: a bad row";
+    return bad != NULL ? bad : device_bad_row() == NO_BAD_ROW ? NULL : "kv_append: a bad row";
 }
 
 /* Fill a cache through the twin of kv_append. */
@@ -215,8 +212,7 @@ static const char *attention_case(uint32_t i, rng *r)
     g.kv = c.dev;
     g.q = device_copy(in3, count * sizeof *in3), g.place = device_copy(place, sizeof place);
     g.out = device_new(count * sizeof *got);
-    bool failed = mox_attention_cpu(pool(), &mox_vec_ref, &a) != MOX_OK ||
-                  mox_cuda_attention(device_call(), &g) != MOX_OK;
+    bool failed = mox_attention_cpu(pool(), &mox_vec_ref, &a) != MOX_OK || DEVICE(attention, &g) != MOX_OK;
     device_get(got, g.out, count * sizeof *got);
     free(a.scratch);
     cache_free(&c);
@@ -262,8 +258,7 @@ const char *sweep_router(void)
                         g = a;
         g.x = device_copy(in, n * d * sizeof *in), g.w = device_copy(in2, e * d * sizeof *in2);
         g.ids = device_new(n * k * sizeof *g.ids), g.weights = device_new(n * k * sizeof *g.weights);
-        if (mox_router_cpu(pool(), &mox_vec_ref, &a) != MOX_OK ||
-            mox_cuda_router(device_call(), &g) != MOX_OK) {
+        if (mox_router_cpu(pool(), &mox_vec_ref, &a) != MOX_OK || DEVICE(router, &g) != MOX_OK) {
             return "router failed";
         }
         device_get(ids[1], g.ids, n * k * sizeof *g.ids);
@@ -273,7 +268,7 @@ const char *sweep_router(void)
             return sweep_differs("router: %u of %u experts, %u rows of %u", k, e, n, d);
         }
     }
-    return device_bad_row() == MOX_CUDA_NO_BAD_ROW ? NULL : "router: a bad row";
+    return device_bad_row() == NO_BAD_ROW ? NULL : "router: a bad row";
 }
 
 const char *sweep_elementwise(void)
@@ -291,19 +286,17 @@ const char *sweep_elementwise(void)
         mox_swiglu_args s = {in, in2, want, n, d}, sg = {x, x2, y, n, d};
         mox_merge_args m = {in, in3, in2, want, n, k, d}, mg = {x, w, x2, y, n, k, d};
         mox_add_args a = {in, in2, want, count}, ag = {x, x2, y, count};
-        bool ok = mox_swiglu_cpu(pool(), &mox_vec_ref, &s) == MOX_OK &&
-                  mox_cuda_swiglu(device_call(), &sg) == MOX_OK;
+        bool ok = mox_swiglu_cpu(pool(), &mox_vec_ref, &s) == MOX_OK && DEVICE(swiglu, &sg) == MOX_OK;
         device_get(got, y, bytes);
         if (!ok || !same(got, want, bytes)) {
             return sweep_differs("swiglu: %u rows of %u", n, d);
         }
-        ok =
-            mox_merge_cpu(pool(), &mox_vec_ref, &m) == MOX_OK && mox_cuda_merge(device_call(), &mg) == MOX_OK;
+        ok = mox_merge_cpu(pool(), &mox_vec_ref, &m) == MOX_OK && DEVICE(merge, &mg) == MOX_OK;
         device_get(got, y, bytes);
         if (!ok || !same(got, want, bytes)) {
             return sweep_differs("merge: %u rows of %u, %u ranks", n, d, k);
         }
-        ok = mox_add_cpu(pool(), &a) == MOX_OK && mox_cuda_add(device_call(), &ag) == MOX_OK;
+        ok = mox_add_cpu(pool(), &a) == MOX_OK && DEVICE(add, &ag) == MOX_OK;
         device_get(got, y, bytes);
         if (!ok || !same(got, want, bytes)) {
             return sweep_differs("add: %u", (unsigned)count);
@@ -325,7 +318,7 @@ const char *sweep_bad_values(void)
         mox_quantize_args q = {.x = x, .n = N, .x_stride = D};
         q.y = (mox_acts){.kind = kind, .n_cols = D, .row_bytes = mox_act_row_bytes(kind, D)};
         q.y.data = device_new(N * q.y.row_bytes);
-        if (mox_cuda_quantize(device_call(), &q) != MOX_OK || device_bad_row() != 2) {
+        if (DEVICE(quantize, &q) != MOX_OK || device_bad_row() != 2) {
             return "quantize does not name the first row that is not finite";
         }
     }
@@ -334,7 +327,7 @@ const char *sweep_bad_values(void)
         cache c = cache_new(type, 1, D, N);
         cache_upload(&c);
         mox_kv_append_args a = {c.dev, x, w, device_copy(place, sizeof place), N};
-        mox_err e = mox_cuda_kv_append(device_call(), &a);
+        mox_err e = DEVICE(kv_append, &a);
         cache_free(&c);
         if (e != MOX_OK || device_bad_row() != 2) {
             return "kv_append does not name the first row that cannot be stored";
@@ -343,7 +336,7 @@ const char *sweep_bad_values(void)
     uint32_t ids[N * 2];
     mox_router_args a = {.x = x, .w = w, .n = N, .d = D, .n_experts = N, .k = 2};
     a.ids = device_new(sizeof ids), a.weights = device_new(sizeof ids);
-    if (mox_cuda_router(device_call(), &a) != MOX_OK || device_bad_row() != 2) {
+    if (DEVICE(router, &a) != MOX_OK || device_bad_row() != 2) {
         return "router does not name the first row whose scores are not finite";
     }
     device_get(ids, a.ids, sizeof ids);

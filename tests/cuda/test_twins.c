@@ -17,6 +17,11 @@ const sweep sweeps[] = {
     {"one_row", sweep_one_row},
     {"many_rows", sweep_many_rows},
     {"experts", sweep_experts},
+    {"layer_norm", sweep_layer_norm},
+    {"between", sweep_between},
+    {"router_rule", sweep_router_rule},
+    {"attention_special", sweep_attention_special},
+    {"head_mul", sweep_head_mul},
     {NULL, NULL},
 };
 
@@ -47,3 +52,8 @@ TWIN(embed)
 TWIN(one_row)
 TWIN(many_rows)
 TWIN(experts)
+TWIN(layer_norm)
+TWIN(between)
+TWIN(router_rule)
+TWIN(attention_special)
+TWIN(head_mul)

@@ -33,7 +33,8 @@ typedef struct emu_config {
     uint64_t seed;         /* of shuffled lanes and of the random policy */
     int poison;            /* byte that fresh shared and device memory holds */
     size_t shared_limit;   /* static and dynamic shared memory of a block */
-    size_t vram;           /* bytes of device memory, gaps between allocations included */
+    int devices;           /* so many GPUs, all alike */
+    size_t vram;           /* bytes of memory of each; gaps between allocations are not counted */
     int sm;                /* compute capability, 75 for 7.5; below 80 mma runs in its small shape */
     const char *skip_file; /* a barrier to leave out: end of its file's name, and line; NULL: none */
     int skip_line;
@@ -42,7 +43,7 @@ typedef struct emu_config {
     double (*kernel_cost)(const char *name, dim3 grid, dim3 block); /* NULL: kernel_s each */
 } emu_config;
 
-/* emu_defaults: ascending, lazy, poison 0xff, 48 KiB, 256 MiB, sm 80. */
+/* emu_defaults: ascending, lazy, poison 0xff, 48 KiB, one device of 256 MiB, sm 80. */
 void emu_defaults(emu_config *c);
 
 /* emu_open: forget everything (memory, streams, errors, counts) and start again with these settings. */
@@ -53,9 +54,10 @@ void emu_open(const emu_config *c);
 void emu_fail_at(const char *function, uint64_t nth, cudaError_t error);
 uint64_t emu_calls(const char *function); /* since emu_open */
 
-size_t emu_vram_used(void); /* gaps included */
+size_t emu_vram_used(void); /* of all devices, as it was asked for */
 size_t emu_vram_peak(void);
-double emu_now(void); /* the host's simulated clock, s */
+size_t emu_objects(void); /* allocations, pinned ranges, streams, events and graphs that exist */
+double emu_now(void);     /* the host's simulated clock, s */
 
 /* What was queued, with its simulated start and end. */
 typedef struct emu_span {

@@ -44,6 +44,9 @@ void *shared_array(const void *key, size_t bytes, size_t align, const char *name
 void *dyn_shared();
 void enqueue(const char *name, dim3 grid, dim3 block, size_t dyn_shared, cudaStream_t stream,
              std::function<void()> body);
+/* The stream waits until the host has written the flag; poll: the host asks, so work goes on. */
+void wait_value(const char *name, cudaStream_t stream, const volatile uint32_t *flag, uint32_t value);
+void poll();
 int architecture();
 
 struct shuffle_record {
@@ -92,6 +95,8 @@ static inline void launch(const char *name, dim3 grid, dim3 block, size_t dyn, c
     emu::launch(                                                                                             \
         #kernel, dim3(grid), dim3(block), (dyn), (stream), [](auto... params) { (kernel)(params...); },      \
         __VA_ARGS__)
+#define MOX_WAIT_VALUE(kernel, stream, flag, value) emu::wait_value(#kernel, stream, flag, value)
+#define MOX_POLL()                                  emu::poll()
 #define MOX_SHARED(type, name, dims)                                                                         \
     typedef type name##_shared dims;                                                                         \
     static const char name##_key = 0;                                                                        \

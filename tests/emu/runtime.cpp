@@ -21,7 +21,8 @@ runtime *instance;
 
 bool ready(const op_ref &o)
 {
-    return std::all_of(o->after.begin(), o->after.end(), [](const op_ref &d) { return d->done; });
+    return std::all_of(o->after.begin(), o->after.end(), [](const op_ref &d) { return d->done; }) &&
+           (!o->when || o->when());
 }
 
 /* The head of its queue, whose dependencies are done; by value, since the queue lets go of it. */
@@ -44,6 +45,7 @@ void execute(const op_ref o)
     o->done = true;
     o->after.clear();
     o->work = nullptr;
+    o->when = nullptr;
 }
 } // namespace
 
@@ -52,6 +54,7 @@ runtime &rt()
     if (instance == nullptr) {
         instance = new runtime;
         instance->random.seed(config().seed);
+        instance->vram_used.resize(static_cast<size_t>(config().devices));
     }
     return *instance;
 }
@@ -106,6 +109,9 @@ void finish(const op_ref &o)
             finish(d);
         }
         if (!head->done) {
+            if (head->when && !head->when()) {
+                fault("deadlock: the host waits for %s, which waits for the host", head->name.c_str());
+            }
             execute(head);
         }
     }
@@ -168,12 +174,12 @@ static void set_times(op &o, const CUstream_st &s, double cost)
 }
 
 cudaError_t submit(cudaStream_t stream, const char *name, engine_kind engine, double cost,
-                   std::function<void()> work, const std::vector<op_ref> &after)
+                   std::function<void()> work, const std::vector<op_ref> &after, std::function<bool()> when)
 {
     runtime &r = rt();
     CUstream_st *s = stream_of(stream);
     if (s->capture != nullptr) {
-        s->capture->nodes.push_back({name, engine, cost, std::move(work), s->capture_after});
+        s->capture->nodes.push_back({name, engine, cost, std::move(work), s->capture_after, std::move(when)});
         s->capture_after = {s->capture->nodes.size() - 1};
         return cudaSuccess;
     }
@@ -183,6 +189,7 @@ cudaError_t submit(cudaStream_t stream, const char *name, engine_kind engine, do
     }
     const op_ref o = std::make_shared<op>();
     o->name = name, o->engine = engine, o->work = std::move(work), o->stream = s, o->after = after;
+    o->when = std::move(when);
     /* the legacy stream waits for all blocking streams, and they for it */
     for (CUstream_st *other : r.streams) {
         const bool ordered =
@@ -215,9 +222,28 @@ void enqueue(const char *name, dim3 grid, dim3 block, size_t dyn, cudaStream_t s
         fail(cudaErrorInvalidValue);
         return;
     }
+    if (stream_of(stream)->device != rt().device) {
+        fail(cudaErrorInvalidResourceHandle);
+        return;
+    }
     const double cost =
         config().kernel_cost != nullptr ? config().kernel_cost(name, grid, block) : config().kernel_s;
     submit(stream, name, COMPUTE, cost, [=] { run_grid(name, grid, block, dyn, body); });
+}
+
+void wait_value(const char *name, cudaStream_t stream, const volatile uint32_t *flag, uint32_t value)
+{
+    if (enter("launch") == cudaSuccess) {
+        submit(stream, name, NO_ENGINE, 0, nullptr, {}, [=] { return *flag == value; });
+    }
+}
+
+void poll()
+{
+    some_progress();
+    if (config().policy == EMU_LAZY) {
+        progress();
+    }
 }
 } // namespace emu
 
@@ -231,6 +257,7 @@ void emu_defaults(emu_config *c)
     c->seed = 1;
     c->poison = 0xff;
     c->shared_limit = 48 << 10;
+    c->devices = 1;
     c->vram = 256 << 20;
     c->sm = 80;
     c->launch_s = 4e-6, c->copy_s = 8e-6, c->kernel_s = 10e-6;
@@ -245,6 +272,15 @@ void emu_open(const emu_config *c)
             if (s != &instance->null_stream) {
                 delete s;
             }
+        }
+        for (CUevent_st *e : instance->events) {
+            delete e;
+        }
+        for (CUgraph_st *g : instance->graphs) {
+            delete g;
+        }
+        for (CUgraphExec_st *x : instance->execs) {
+            delete x;
         }
         delete instance;
         instance = nullptr;
@@ -262,6 +298,13 @@ void emu_fail_at(const char *function, uint64_t nth, cudaError_t error)
 uint64_t emu_calls(const char *function)
 {
     return rt().counts[function].calls;
+}
+
+size_t emu_objects(void)
+{
+    const runtime &r = rt();
+    return r.allocations.size() + r.pinned.size() + r.streams.size() - 1 + r.events.size() + r.graphs.size() +
+           r.execs.size();
 }
 
 double emu_now(void)

@@ -23,6 +23,7 @@ struct op {
     double start = 0, end = 0;
     std::function<void()> work;
     std::vector<std::shared_ptr<op>> after; /* beside what precedes it in its stream */
+    std::function<bool()> when;             /* not before this is true; empty: at once */
     CUstream_st *stream = nullptr;
     bool done = false;
 };
@@ -34,6 +35,7 @@ struct graph_node {
     double cost;
     std::function<void()> work;
     std::vector<size_t> after;
+    std::function<bool()> when;
 };
 } // namespace emu
 
@@ -47,7 +49,7 @@ struct CUgraphExec_st {
 };
 
 struct CUstream_st {
-    int id = 0;
+    int id = 0, device = 0;
     bool nonblocking = false;
     std::deque<emu::op_ref> queue;
     emu::op_ref last;
@@ -76,7 +78,10 @@ struct runtime {
     /* queues */
     CUstream_st null_stream;
     std::vector<CUstream_st *> streams{&null_stream};
-    int streams_made = 0;
+    int streams_made = 0, device = 0;
+    std::vector<CUevent_st *> events;
+    std::vector<CUgraph_st *> graphs;
+    std::vector<CUgraphExec_st *> execs;
     CUgraph_st *capturing = nullptr;
     bool executing = false;
     random_bits random{};
@@ -85,7 +90,9 @@ struct runtime {
     std::deque<op> spans;
     /* memory */
     char *vram = nullptr;
-    size_t vram_bytes = 0, vram_used = 0, vram_peak = 0;
+    size_t vram_bytes = 0, device_bytes = 0; /* address space: of all, of each */
+    std::vector<size_t> vram_used;
+    size_t vram_peak = 0;
     std::map<size_t, size_t> allocations; /* offset, bytes */
     std::map<uintptr_t, size_t> pinned;
     std::map<uintptr_t, size_t> pinned_own; /* of cudaHostAlloc */
@@ -97,12 +104,14 @@ cudaError_t fail(cudaError_t e); /* remembers it for cudaGetLastError */
 cudaError_t enter(const char *function);
 
 cudaError_t submit(cudaStream_t stream, const char *name, engine_kind engine, double cost,
-                   std::function<void()> work, const std::vector<op_ref> &after = {});
+                   std::function<void()> work, const std::vector<op_ref> &after = {},
+                   std::function<bool()> when = nullptr);
 CUstream_st *stream_of(cudaStream_t s);
 void finish(const op_ref &o); /* run what it waits for, then it; the host's clock moves to its end */
 void finish_all();
 bool progress();        /* runs one ready operation, if there is one */
 void some_progress();   /* what the policy does at every call */
+void poll();            /* what a question does: work goes on under every policy */
 cudaError_t may_wait(); /* waiting while a stream is captured spoils the capture */
 
 bool in_vram(const void *p);

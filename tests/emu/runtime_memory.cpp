@@ -13,7 +13,8 @@ namespace emu
 {
 namespace
 {
-enum { ALIGN = 256, GAP = 256, FREED = 0xdd };
+/* Allocations stand in address space of their own, so that gaps between them take nothing from the memory there is. */
+enum { ALIGN = 256, GAP = 256, FREED = 0xdd, HUGE_PAGE = 2 << 20, MORE_SPACE = 64 << 20 };
 
 size_t with_gap(size_t bytes)
 {
@@ -23,12 +24,14 @@ size_t with_gap(size_t bytes)
 void map_vram()
 {
     runtime &r = rt();
-    r.vram_bytes = config().vram;
+    r.device_bytes = (2 * config().vram + MORE_SPACE) / HUGE_PAGE * HUGE_PAGE;
+    r.vram_bytes = static_cast<size_t>(config().devices) * r.device_bytes;
     void *p = mmap(nullptr, r.vram_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) {
         fault("no address space for %zu bytes of device memory", r.vram_bytes);
     }
     r.vram = static_cast<char *>(p);
+    madvise(p, r.vram_bytes, MADV_HUGEPAGE); /* protecting it takes a look at every page */
     EMU_HIDE(r.vram, r.vram_bytes);
 }
 
@@ -140,7 +143,11 @@ using namespace emu;
 
 size_t emu_vram_used(void)
 {
-    return rt().vram_used;
+    size_t sum = 0;
+    for (const size_t used : rt().vram_used) {
+        sum += used;
+    }
+    return sum;
 }
 
 size_t emu_vram_peak(void)
@@ -156,21 +163,19 @@ extern "C" cudaError_t cudaMalloc(void **p, size_t n)
     if (r.vram == nullptr) {
         map_vram();
     }
-    const size_t need = with_gap(n);
-    size_t at = 0;
-    for (const auto &a : r.allocations) {
-        if (a.first - at >= need) {
-            break;
-        }
-        at = a.first + with_gap(a.second);
+    const size_t need = with_gap(n), first = static_cast<size_t>(r.device) * r.device_bytes;
+    size_t &used = r.vram_used[static_cast<size_t>(r.device)], at = first;
+    for (auto a = r.allocations.lower_bound(first);
+         a != r.allocations.end() && a->first < first + r.device_bytes && a->first - at < need; a++) {
+        at = a->first + with_gap(a->second);
     }
-    if (n == 0 || at + need > r.vram_bytes) {
+    if (n == 0 || n > config().vram - used || at + need > first + r.device_bytes) {
         *p = nullptr;
         return n == 0 ? cudaSuccess : fail(cudaErrorMemoryAllocation);
     }
     r.allocations[at] = n;
-    r.vram_used += need;
-    r.vram_peak = std::max(r.vram_peak, r.vram_used);
+    used += n;
+    r.vram_peak = std::max(r.vram_peak, emu_vram_used());
     *p = r.vram + at;
     EMU_SHOW(*p, n);
     fill(*p, config().poison, n);
@@ -194,7 +199,7 @@ extern "C" cudaError_t cudaFree(void *p)
     }
     fill(p, FREED, i->second);
     EMU_HIDE(p, i->second);
-    r.vram_used -= with_gap(i->second);
+    r.vram_used[i->first / r.device_bytes] -= i->second;
     r.allocations.erase(i);
     return cudaSuccess;
 }
@@ -203,7 +208,7 @@ extern "C" cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 {
     EMU_ENTER();
     *total = config().vram;
-    *free_bytes = config().vram - rt().vram_used;
+    *free_bytes = config().vram - rt().vram_used[static_cast<size_t>(rt().device)];
     return cudaSuccess;
 }
 

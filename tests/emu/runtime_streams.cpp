@@ -9,29 +9,44 @@
 
 using namespace emu;
 
+/* Takes an object out of those that exist. */
+template <class T> static cudaError_t forget(std::vector<T *> &all, const T *x)
+{
+    const auto i = std::find(all.begin(), all.end(), x);
+    if (i == all.end()) {
+        return fail(cudaErrorInvalidResourceHandle);
+    }
+    all.erase(i);
+    return cudaSuccess;
+}
+
 extern "C" cudaError_t cudaGetDeviceCount(int *n)
 {
     EMU_ENTER();
-    *n = 1;
+    *n = config().devices;
     return cudaSuccess;
 }
 
 extern "C" cudaError_t cudaSetDevice(int device)
 {
     EMU_ENTER();
-    return device == 0 ? cudaSuccess : fail(cudaErrorInvalidDevice);
+    if (device < 0 || device >= config().devices) {
+        return fail(cudaErrorInvalidDevice);
+    }
+    rt().device = device;
+    return cudaSuccess;
 }
 
 extern "C" cudaError_t cudaGetDevice(int *device)
 {
-    *device = 0;
+    *device = rt().device;
     return cudaSuccess;
 }
 
 extern "C" cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device)
 {
     EMU_ENTER();
-    if (device != 0) {
+    if (device < 0 || device >= config().devices) {
         return fail(cudaErrorInvalidDevice);
     }
     memset(p, 0, sizeof *p);
@@ -80,6 +95,7 @@ extern "C" cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags
     *s = new CUstream_st;
     (*s)->nonblocking = (flags & cudaStreamNonBlocking) != 0;
     (*s)->id = ++rt().streams_made;
+    (*s)->device = rt().device;
     rt().streams.push_back(*s);
     return cudaSuccess;
 }
@@ -115,19 +131,10 @@ extern "C" cudaError_t cudaStreamSynchronize(cudaStream_t s)
     return cudaSuccess;
 }
 
-/* Asking drives the queues on: a program that polls must see an end. */
-static void poll()
-{
-    some_progress();
-    if (config().policy == EMU_LAZY) {
-        progress();
-    }
-}
-
 extern "C" cudaError_t cudaStreamQuery(cudaStream_t s)
 {
     EMU_ENTER();
-    poll();
+    poll(); /* asking drives the queues on: a program that polls must see an end */
     return stream_of(s)->queue.empty() ? cudaSuccess : cudaErrorNotReady;
 }
 
@@ -138,12 +145,14 @@ extern "C" cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags)
     EMU_ENTER();
     *e = new CUevent_st;
     (*e)->flags = flags;
+    rt().events.push_back(*e);
     return cudaSuccess;
 }
 
 extern "C" cudaError_t cudaEventDestroy(cudaEvent_t e)
 {
     EMU_ENTER();
+    EMU_TRY(forget(rt().events, e));
     delete e;
     return cudaSuccess;
 }
@@ -268,6 +277,8 @@ extern "C" cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *out)
     *out = e == cudaSuccess ? g : nullptr;
     if (e != cudaSuccess) {
         delete g;
+    } else {
+        rt().graphs.push_back(g);
     }
     return fail(e);
 }
@@ -277,6 +288,7 @@ extern "C" cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, u
     (void)flags;
     EMU_ENTER();
     *x = new CUgraphExec_st{*g};
+    rt().execs.push_back(*x);
     return cudaSuccess;
 }
 
@@ -309,6 +321,9 @@ static void run_nodes(const CUgraph_st &g)
             }
         }
         const size_t i = able[config().policy == EMU_EAGER ? 0 : rt().random.next() % able.size()];
+        if (g.nodes[i].when && !g.nodes[i].when()) {
+            fault("deadlock: %s in a graph waits for the host", g.nodes[i].name.c_str());
+        }
         if (g.nodes[i].work) {
             g.nodes[i].work();
         }
@@ -327,6 +342,7 @@ extern "C" cudaError_t cudaGraphExecDestroy(cudaGraphExec_t x)
     EMU_ENTER();
     EMU_TRY(may_wait());
     finish_all();
+    EMU_TRY(forget(rt().execs, x));
     delete x;
     return cudaSuccess;
 }
@@ -334,6 +350,7 @@ extern "C" cudaError_t cudaGraphExecDestroy(cudaGraphExec_t x)
 extern "C" cudaError_t cudaGraphDestroy(cudaGraph_t g)
 {
     EMU_ENTER();
+    EMU_TRY(forget(rt().graphs, g));
     delete g;
     return cudaSuccess;
 }

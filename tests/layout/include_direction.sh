@@ -23,8 +23,10 @@ allowed() {
     runtime/gguf/*) echo '^runtime/(core|gguf)/' ;;
     runtime/tokenizer/*) echo '^runtime/(core|gguf|tokenizer)/' ;;
     runtime/chat/*) echo '^runtime/(core|gguf|tokenizer|chat)/' ;;
+    runtime/dev/backend_emu.c) echo '^(runtime/(core|dev)|emu)/' ;; # of the emulator's module alone
+    runtime/dev/*) echo '^(runtime/(core|dev)|profiler|kernels)/' ;;
     # the rest of runtime: everything below, but not its own clients
-    runtime/*) echo '^(runtime/(core|gguf|tokenizer|chat|model|graph|pack|plan|[a-z_]+\.h)|profiler|kernels|offload)' ;;
+    runtime/*) echo '^(runtime/(core|dev|gguf|tokenizer|chat|model|graph|pack|plan|[a-z_]+\.h)|profiler|kernels|offload)' ;;
     *) echo '.' ;;
     esac
 }

@@ -1,0 +1,54 @@
+# The device modules: the same sources for a GPU (moxie-dev-cuda.so, by nvcc) and for the emulator under tests/emu
+# (moxie-dev-emu.so, as C++). Both lie beside the program. Without CUDA's headers neither is there, EMU_MISSING says why,
+# and the tests that need the emulator report themselves as skipped; everything else builds.
+include(CheckLanguage)
+set(EMU_MISSING "")
+if(MOXIE_MINIMAL)
+  set(EMU_MISSING "a minimal build has no C++")
+else()
+  check_language(CXX)
+  find_path(CUDA_INCLUDE cuda_runtime_api.h HINTS ENV CUDA_PATH PATHS /usr/local/cuda/include /opt/cuda/include
+    /usr/include PATH_SUFFIXES include)
+  if(NOT CUDA_INCLUDE)
+    set(EMU_MISSING "the headers of the CUDA toolkit are not installed (cuda_runtime_api.h)")
+  elseif(NOT CMAKE_CXX_COMPILER)
+    set(EMU_MISSING "there is no C++ compiler")
+  else()
+    enable_language(CXX)
+  endif()
+endif()
+find_program(NVCC nvcc HINTS ENV CUDA_PATH PATHS /usr/local/cuda /opt/cuda PATH_SUFFIXES bin)
+
+set(cuda_sources attention.cu between.cu elementwise.cu embed.cu experts.cu flags.cu kv.cu layer_norm.cu mat_mma.cu
+  mat_mul.cu mat_rows.cu norm.cu quantize.cu rope.cu router.cu router_rule.cu)
+list(TRANSFORM cuda_sources PREPEND ${PROJECT_SOURCE_DIR}/kernels/cuda/)
+set(module_sources cuda_dev.c cuda_module.c cuda_ops.c)
+list(TRANSFORM module_sources PREPEND ${PROJECT_SOURCE_DIR}/runtime/dev/)
+
+# device_module(NAME LIBRARY...): moxie-dev-NAME.so of these, beside the program. It offers one symbol.
+function(device_module name)
+  add_library(moxie-dev-${name} MODULE ${PROJECT_SOURCE_DIR}/runtime/dev/export.c)
+  target_link_libraries(moxie-dev-${name} PRIVATE moxie-flags ${ARGN} moxie-kernels moxie-core Threads::Threads m)
+  target_link_options(moxie-dev-${name} PRIVATE -Wl,--exclude-libs,ALL -Wl,--no-undefined)
+  target_include_directories(moxie-dev-${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  set_target_properties(moxie-dev-${name} PROPERTIES PREFIX "" LINKER_LANGUAGE CXX
+    LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/runtime/cli)
+  if(NOT MOXIE_TESTS)
+    set_target_properties(moxie-dev-${name} PROPERTIES EXCLUDE_FROM_ALL TRUE)
+  endif()
+endfunction()
+
+# device_sources(NAME BACKEND): the C files of a module as a library.
+function(device_sources name backend)
+  add_library(${name} STATIC EXCLUDE_FROM_ALL ${module_sources} ${PROJECT_SOURCE_DIR}/runtime/dev/${backend})
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/tests)
+  target_include_directories(${name} SYSTEM PUBLIC ${CUDA_INCLUDE})
+  target_link_libraries(${name} PRIVATE moxie-flags)
+endfunction()
+
+if(NOT EMU_MISSING)
+  add_subdirectory(tests/emu/library)
+  device_sources(dev-emu backend_emu.c)
+  target_link_libraries(dev-emu PUBLIC cuda-kernels-emu emu moxie-kernels moxie-core)
+  device_module(emu dev-emu)
+endif()
