@@ -43,6 +43,7 @@ typedef struct mox_cfg {
     const char *record;       /* routing trace to write, or NULL */
     const char *heat; /* saved heat: a file, or a folder with one for each model ("/" at the end), or NULL */
     bool dry_run;     /* plan and reserve address space only: mox_step then fails */
+    bool header_only; /* a file cut off after its header will do: for plans and dry runs */
     mox_log log;
     /* stage: "header", "dense", "experts"; called at most every 100 ms. May be NULL. */
     void (*progress)(void *ctx, const char *stage, uint64_t done, uint64_t total);
@@ -63,6 +64,9 @@ MOX_NODISCARD mox_err mox_end_record(mox_ctx *ctx);
 
 /* mox_plan_model: the plan alone, from headers. */
 MOX_NODISCARD mox_err mox_plan_model(mox_plan *out, const mox_cfg *cfg);
+/* mox_plan_work: the same, and what a token asks for, to predict from. */
+struct mox_work;
+MOX_NODISCARD mox_err mox_plan_work(mox_plan *out, struct mox_work *work, const mox_cfg *cfg);
 
 const mox_plan *mox_get_plan(const mox_ctx *ctx);
 uint64_t mox_actual_bytes(const mox_ctx *ctx); /* bytes really taken from the system by the arenas */

@@ -6,6 +6,7 @@
 #include "runtime/context.h"
 #include "runtime/core/bits.h"
 #include "runtime/core/clock.h"
+#include "runtime/plan/predict.h"
 #include "runtime/stop.h"
 
 #include <errno.h>
@@ -108,7 +109,8 @@ static mox_err read_header(mox_ctx *ctx)
     }
     report(ctx, "header", 0, 1);
     mox_gguf *g = NULL;
-    MOX_TRY(mox_gguf_open(&g, ctx->cfg.model));
+    bool header_only = ctx->cfg.header_only;
+    MOX_TRY(header_only ? mox_gguf_open_header(&g, ctx->cfg.model) : mox_gguf_open(&g, ctx->cfg.model));
     mox_err err = mox_model_create(&ctx->model, g, &ctx->cfg.log);
     if (err == MOX_OK && mox_gguf_has(g, "tokenizer.ggml.model")) {
         if (mox_tokenizer_is_known(g)) {
@@ -360,6 +362,12 @@ void mox_close(mox_ctx **pctx)
 
 mox_err mox_plan_model(mox_plan *out, const mox_cfg *cfg)
 {
+    mox_work work;
+    return mox_plan_work(out, &work, cfg);
+}
+
+mox_err mox_plan_work(mox_plan *out, mox_work *work, const mox_cfg *cfg)
+{
     mox_ctx *ctx = aligned_alloc(64, mox_round_up(sizeof *ctx, 64));
     if (!ctx) {
         return MOX_FAIL(MOX_E_NO_MEMORY, "plan: %zu bytes for the context", sizeof *ctx);
@@ -369,6 +377,7 @@ mox_err mox_plan_model(mox_plan *out, const mox_cfg *cfg)
     mox_err err = prepare(ctx);
     if (err == MOX_OK) {
         *out = ctx->plan;
+        mox_work_of(ctx->model, ctx->plan.kv_bytes, work);
     }
     mox_err_info first = *mox_err_last();
     mox_close(&ctx);

@@ -224,6 +224,7 @@ mox_err mox_cmd_run(mox_opts *o)
     mox_source_kind source = MOX_SOURCE_TEXT;
     double load_s = 0;
     mox_err err = MOX_OK;
+    o->cfg.header_only = o->cfg.dry_run;
     if (!o->cfg.dry_run) {
         MOX_TRY(mox_source_choose(o, &source));
     }

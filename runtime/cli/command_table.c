@@ -15,6 +15,16 @@ const mox_command mox_commands[] = {
      .about = "The prompt is the words after the model, -p, -f, or standard input where it is no terminal;\n"
               "without any, a terminal gets a chat. Only the model's text goes to standard output.",
      .prompt = true},
+    {.name = "plan",
+     .bit = MOX_CMD_PLAN,
+     .usage = "[MODEL] [--assume-vram SIZE] [--assume-ram SIZE] [--gpu-spec NAME]",
+     .summary = "will it fit, where does everything go, how fast",
+     .examples = "  moxie plan mixtral.gguf --ram 16G\n"
+                 "  moxie plan mixtral.gguf --gpu-spec 4060ti16,ddr5-6000 --assume-ram 32G    another machine\n"
+                 "  moxie plan mixtral.gguf --gpu-spec 4090 --sweep vram=8G..24G\n",
+     .run = mox_cmd_plan,
+     .about = "Reads headers only; a file cut off after its header will do. Speeds are predictions. Exit code 0: it\n"
+              "fits, 4: it does not."},
     {.name = "info",
      .bit = MOX_CMD_INFO,
      .usage = "[MODEL] [--tensors] [--kv] [--template] [--json]",

@@ -19,6 +19,7 @@ enum {
     MOX_CMD_PERPLEXITY = 16,
     MOX_CMD_BENCH = 32,
     MOX_CMD_PACK = 64,
+    MOX_CMD_PLAN = 1 << 8,
     MOX_CMD_CONFIG = 1 << 16,
     MOX_CMD_COMPLETION = 1 << 17,
     MOX_CMD_EXPLAIN = 1 << 18,
@@ -27,7 +28,7 @@ enum {
     MOX_CMD_PROFILE = 1 << 21,
     MOX_CMD_DOCS = 1 << 22,
     MOX_CMD_ENGINE = MOX_CMD_RUN | MOX_CMD_LOGITS | MOX_CMD_PERPLEXITY | MOX_CMD_BENCH,
-    MOX_CMD_MODEL = MOX_CMD_ENGINE | MOX_CMD_INFO | MOX_CMD_TOKENIZE | MOX_CMD_DOCTOR |
+    MOX_CMD_MODEL = MOX_CMD_ENGINE | MOX_CMD_PLAN | MOX_CMD_INFO | MOX_CMD_TOKENIZE | MOX_CMD_DOCTOR |
                     MOX_CMD_VERIFY, /* commands that take a model */
     MOX_CMD_ALL = ~0,
 };
@@ -85,6 +86,8 @@ typedef struct mox_opts {
     uint32_t reps;
     bool origin, strict, csv, list_tensors, list_keys, show_template;
     const char *expect, *compare;
+    uint64_t assume_vram, assume_ram;
+    const char *gpu_spec, *sweep, *trace;
     float fail_below;
     mox_setting set[MOX_MAX_OPTIONS]; /* by index in mox_options */
 } mox_opts;

@@ -72,6 +72,8 @@ MOX_NODISCARD mox_err mox_gguf_parse(mox_gguf **out, const void *data, size_t le
  * Errors MOX_E_OPEN, MOX_E_NOT_GGUF (with what the file is instead), MOX_E_VERSION, MOX_E_LIMIT, MOX_E_KEY,
  * MOX_E_TENSOR, MOX_E_TYPE, MOX_E_TRUNCATED, MOX_E_SPLIT. Owns everything; freed by mox_gguf_close. */
 MOX_NODISCARD mox_err mox_gguf_open(mox_gguf **out, const char *path);
+/* mox_gguf_open_header: the same where tensors need not be there: a file cut off after its header will do. */
+MOX_NODISCARD mox_err mox_gguf_open_header(mox_gguf **out, const char *path);
 void mox_gguf_close(mox_gguf **g);
 
 uint32_t mox_gguf_version(const mox_gguf *g);

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 enum { FIRST_READ = 256 << 10 };
+#define WITH_TENSORS (1ull << 62) /* bytes of a file that was cut off after its header */
 enum { SUFFIX_LEN = sizeof("-00001-of-00003.gguf") - 1 };
 
 /* Puts the file's name before the message that a leaf left, and keeps what would help. */
@@ -79,7 +80,7 @@ static mox_err read_range(int fd, uint8_t *buf, size_t from, size_t to)
 }
 
 /* Parse a file whose header is read as far as the parser asks. On success g owns the header bytes. */
-static mox_err read_header(int fd, uint64_t file_bytes, mox_gguf **out)
+static mox_err read_header(int fd, uint64_t file_bytes, bool header_only, mox_gguf **out)
 {
     uint8_t *buf = NULL;
     uint64_t have = 0, want = file_bytes < FIRST_READ ? file_bytes : FIRST_READ, need = 0;
@@ -93,12 +94,12 @@ static mox_err read_header(int fd, uint64_t file_bytes, mox_gguf **out)
         buf = grown;
         MOX_TRY_GOTO(err, read_range(fd, buf, (size_t)have, (size_t)want), fail);
         have = want;
-        err = mox_gguf_parse(out, buf, (size_t)have, file_bytes, &need);
+        err = mox_gguf_parse(out, buf, (size_t)have, header_only ? WITH_TENSORS : file_bytes, &need);
         if (err == MOX_OK) {
             (*out)->parts[0].owned = buf;
             return MOX_OK;
         }
-        if (need <= have) {
+        if (need <= have || have == file_bytes) {
             break;
         }
         want = need > 2 * have ? need : 2 * have;
@@ -109,7 +110,7 @@ fail:
     return err;
 }
 
-static mox_err open_file(mox_gguf **out, int fd)
+static mox_err open_file(mox_gguf **out, int fd, bool header_only)
 {
     struct stat before, after;
     if (fstat(fd, &before) != 0) {
@@ -118,7 +119,7 @@ static mox_err open_file(mox_gguf **out, int fd)
     if (!S_ISREG(before.st_mode)) {
         return MOX_FAIL(MOX_E_OPEN, "this is %s, not a file", file_kind(before.st_mode));
     }
-    MOX_TRY(read_header(fd, (uint64_t)before.st_size, out));
+    MOX_TRY(read_header(fd, (uint64_t)before.st_size, header_only, out));
     const mox_file_id id = mox_file_id_of(&before);
     if (fstat(fd, &after) == 0) {
         (*out)->parts[0].id = mox_file_id_of(&after);
@@ -131,7 +132,7 @@ static mox_err open_file(mox_gguf **out, int fd)
     return MOX_OK;
 }
 
-static mox_err open_part(mox_gguf **out, const char *path)
+static mox_err open_part(mox_gguf **out, const char *path, bool header_only)
 {
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     mox_gguf *g = NULL;
@@ -139,7 +140,7 @@ static mox_err open_part(mox_gguf **out, const char *path)
         MOX_FAIL_SYS(MOX_E_OPEN, errno, "cannot be opened: %s", strerror(errno));
         return in_file(path, MOX_E_OPEN);
     }
-    mox_err err = open_file(&g, fd);
+    mox_err err = open_file(&g, fd, header_only);
     close(fd);
     if (err == MOX_OK && !(g->parts[0].path = strdup(path))) {
         err = MOX_FAIL(MOX_E_NO_MEMORY, "no memory for a file name");
@@ -285,7 +286,8 @@ static mox_err merge(mox_gguf **parts, uint32_t n, uint32_t n_tensors, mox_gguf 
 }
 
 /* All parts of a split model of which `first` has been read from `path`. Takes over `first`. */
-static mox_err open_split(mox_gguf **out, mox_gguf *first, const char *path, const split_keys *whole)
+static mox_err open_split(mox_gguf **out, mox_gguf *first, const char *path, const split_keys *whole,
+                          bool header_only)
 {
     size_t stem = 0;
     uint64_t n_tensors = 0;
@@ -310,7 +312,7 @@ static mox_err open_split(mox_gguf **out, mox_gguf *first, const char *path, con
     for (i = 0; i < whole->count; i++) {
         snprintf(name, name_bytes, "%.*s-%05u-of-%05u.gguf", (int)stem, path, i + 1, whole->count);
         if (!parts[i]) {
-            err = open_part(&parts[i], name);
+            err = open_part(&parts[i], name, header_only);
             if (err == MOX_E_OPEN) {
                 mox_err_info e = *mox_err_last();
                 err = mox_err_set(MOX_E_SPLIT, e.sys, e.file, e.line, "part %u of %u: %.400s", i + 1,
@@ -403,16 +405,16 @@ static mox_err check_whole(const mox_gguf *g)
     return mox_gguf_str(g, "general.architecture", &arch);
 }
 
-static mox_err open_model(mox_gguf **out, const char *path)
+static mox_err open_model(mox_gguf **out, const char *path, bool header_only)
 {
     mox_gguf *g = NULL;
     split_keys whole;
-    MOX_TRY(open_part(&g, path));
+    MOX_TRY(open_part(&g, path, header_only));
     mox_err err = read_split_keys(g, &whole);
     if (err == MOX_OK && whole.count > 1) {
         mox_gguf *first = g;
         g = NULL;
-        MOX_TRY(open_split(&g, first, path, &whole));
+        MOX_TRY(open_split(&g, first, path, &whole, header_only));
     }
     if (err == MOX_OK) {
         err = check_whole(g);
@@ -425,15 +427,25 @@ static mox_err open_model(mox_gguf **out, const char *path)
     return MOX_OK;
 }
 
-mox_err mox_gguf_open(mox_gguf **out, const char *path)
+static mox_err open_path(mox_gguf **out, const char *path, bool header_only)
 {
     struct stat st;
     if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) {
-        return open_model(out, path);
+        return open_model(out, path, header_only);
     }
     char *inside = NULL;
     mox_err err = find_in_dir(path, &inside);
-    err = err == MOX_OK ? open_model(out, inside) : in_file(path, err);
+    err = err == MOX_OK ? open_model(out, inside, header_only) : in_file(path, err);
     free(inside);
     return err;
+}
+
+mox_err mox_gguf_open(mox_gguf **out, const char *path)
+{
+    return open_path(out, path, false);
+}
+
+mox_err mox_gguf_open_header(mox_gguf **out, const char *path)
+{
+    return open_path(out, path, true);
 }
