@@ -105,8 +105,9 @@ static const mox_pretok_row rows[] = {
           "\\x{1100}-\\x{11FF}]+",
           DEEPSEEK3_WORDS}},
     {.names = "cohere2moe tiny_aya",
-     .patterns = {"(?<!\\d)\\d++\\b", "^\\d{1,3}(?=(?:\\d{3})*+$)|(?!^)\\G\\d{3}",
-                  O200K(CONTRACTION "?", "\\p{N}{1,3}")}},
+     .patterns =
+         {"(?<!\\d)\\d++(?![\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}])",
+          "^\\d{1,3}(?=(?:\\d{3})*+$)|(?!^)\\G\\d{3}", O200K(CONTRACTION "?", "\\p{N}{1,3}")}},
     {.names = "laguna", .patterns = {"[^\\n]+|[\\n]+", CL100K("\\p{N}")}},
     {.names = "default", .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
 };
