@@ -8,9 +8,20 @@
 
 #include "offload/topo.h"
 #include "runtime/core/pool.h"
+#include "runtime/dev/spec.h"
 #include "runtime/graph/graph.h"
 #include "runtime/moxie.h"
 #include "runtime/plan/placement.h"
+
+/* What a context holds of a GPU; dev NULL: it has none. */
+typedef struct mox_ctx_gpu {
+    mox_dev *dev;
+    mox_ops *ops;
+    mox_stream *stream;
+    mox_buf dense, kv, buffers; /* in its memory */
+    mox_buf near, slots;        /* the host's buffers and the store's arena, pinned */
+    mox_arena kv_arena, buffer_arena;
+} mox_ctx_gpu;
 
 struct mox_ctx {
     mox_cfg cfg;
@@ -23,6 +34,7 @@ struct mox_ctx {
     mox_pool *pool;
     mox_dev *dev;
     mox_ops *ops;
+    mox_ctx_gpu gpu;
     mox_store *store;
     mox_graph graph;
     mox_arena dense, kv, buffers, store_arena;
@@ -44,6 +56,15 @@ struct mox_ctx {
  * huge pages, or say so. */
 MOX_NODISCARD mox_err mox_ctx_map(mox_ctx *ctx);
 void mox_ctx_check_huge(mox_ctx *ctx);
+
+/* device.c. mox_ctx_open_gpu: the device that cfg.device names, unless that is the CPU. Errors MOX_E_DEVICE, MOX_E_TYPE (a
+ * tensor without kernels there). mox_ctx_map_gpu: its lines of the plan. mox_ctx_move_dense: once the dense weights have
+ * been read. */
+MOX_NODISCARD mox_err mox_ctx_device_spec(const mox_ctx *ctx, mox_dev_spec *out);
+MOX_NODISCARD mox_err mox_ctx_open_gpu(mox_ctx *ctx);
+MOX_NODISCARD mox_err mox_ctx_map_gpu(mox_ctx *ctx);
+MOX_NODISCARD mox_err mox_ctx_move_dense(mox_ctx *ctx);
+void mox_ctx_close_gpu(mox_ctx *ctx);
 
 /* heat.c. mox_ctx_heat_bytes: what take allocates, for the plan. take: Errors MOX_E_NO_MEMORY. load: what to fill by, or
  * NULL; save: at close, while the store is there. */

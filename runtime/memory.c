@@ -35,6 +35,9 @@ static void list_arenas(mox_ctx *ctx, mox_arena *out[N_ARENAS])
 /* One line of the plan becomes memory, bound to the workers' node before anything touches it. */
 static mox_err map_line(mox_ctx *ctx, mox_arena *a, uint64_t bytes)
 {
+    if (bytes == 0) {
+        return MOX_OK;
+    }
     if (ctx->cfg.dry_run) {
         return mox_arena_map(a, bytes, MOX_ARENA_RESERVE);
     }
@@ -48,6 +51,9 @@ static void lock_arenas(mox_ctx *ctx)
 {
     mox_arena *a[N_ARENAS];
     uint64_t bytes = 0;
+    if (ctx->gpu.dev) {
+        return; /* pinned, or said why not */
+    }
     list_arenas(ctx, a);
     for (int i = 0; i < N_ARENAS; i++) {
         bytes += a[i]->bytes;
@@ -73,13 +79,29 @@ static void lock_arenas(mox_ctx *ctx)
     }
 }
 
+/* A line whose memory a GPU reads and writes. */
+static mox_err pin_line(mox_ctx *ctx, mox_arena *a, mox_buf *buf, uint64_t bytes)
+{
+    mox_dev *dev = ctx->gpu.dev;
+    if (!dev || bytes == 0) {
+        return map_line(ctx, a, bytes);
+    }
+    MOX_TRY(dev->ops->mem_alloc(dev, bytes, MOX_MEM_PINNED,
+                                ctx->cfg.huge_pages ? MOX_ARENA_HUGE : MOX_ARENA_SMALL, buf));
+    *a = (mox_arena){.base = buf->ptr, .bytes = bytes};
+    return MOX_OK;
+}
+
 mox_err mox_ctx_map(mox_ctx *ctx)
 {
     const mox_plan *p = &ctx->plan;
-    MOX_TRY(map_line(ctx, &ctx->dense, p->dense_bytes));
+    MOX_TRY(map_line(ctx, &ctx->dense, ctx->gpu.dev ? p->gpu_dense_bytes : p->dense_bytes));
     MOX_TRY(map_line(ctx, &ctx->kv, p->kv_bytes));
-    MOX_TRY(map_line(ctx, &ctx->buffers, p->buffer_bytes));
-    MOX_TRY(map_line(ctx, &ctx->store_arena, ctx->place.store_bytes));
+    MOX_TRY(pin_line(ctx, &ctx->buffers, &ctx->gpu.near, p->buffer_bytes));
+    MOX_TRY(pin_line(ctx, &ctx->store_arena, &ctx->gpu.slots, ctx->place.store_bytes));
+    if (ctx->gpu.dev) {
+        MOX_TRY(mox_ctx_map_gpu(ctx));
+    }
     if (!ctx->cfg.dry_run) {
         lock_arenas(ctx);
     }

@@ -35,6 +35,8 @@ typedef struct mox_cfg {
     const char *policy; /* "auto", "lru", "lfu", "dlfu", "static" */
     bool look_ahead;    /* default true */
     int isa;            /* mox_isa, -1 = best present */
+    const char *device; /* "cpu" (NULL), "cuda" or "emu", with what runtime/dev/spec.h allows behind */
+    const char *device_dir; /* where its module lies; NULL: beside the program */
     bool act_f32;       /* audit: activations not rounded */
     bool huge_pages;    /* default true: ask for 2 MiB pages */
     uint64_t seed;

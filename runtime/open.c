@@ -88,6 +88,9 @@ static mox_err resolve_dims(mox_ctx *ctx)
     d->n_batch = batch < positions ? batch : (uint32_t)positions;
     d->kv = c->kv;
     d->act_f32 = c->act_f32;
+    mox_dev_spec device;
+    MOX_TRY(mox_ctx_device_spec(ctx, &device));
+    d->gpu = device.kind != MOX_DEV_CPU;
     d->look_ahead = c->look_ahead;
     if ((unsigned)c->kv >= MOX_KV_TYPES || mox_kv_row_bytes(c->kv, h->kv.k_dim) == 0 ||
         mox_kv_row_bytes(c->kv, h->kv.v_dim) == 0) {
@@ -160,6 +163,10 @@ static mox_err allocate(mox_ctx *ctx)
     MOX_TRY(mox_ctx_map(ctx));
     mox_graph *g = &ctx->graph;
     *g = (mox_graph){.m = ctx->model, .dims = ctx->dims, .kept = ctx->plan.kept};
+    if (ctx->gpu.dev) {
+        g->dev = ctx->gpu.dev;
+        g->dev_arena = &ctx->gpu.buffer_arena;
+    }
     if (ctx->cfg.dry_run) {
         return MOX_OK;
     }
@@ -171,7 +178,7 @@ static mox_err allocate(mox_ctx *ctx)
     touch(&ctx->buffers);
     mox_model_take_dense(ctx->model, &ctx->dense);
     mox_graph_take_buffers(g, &ctx->buffers);
-    mox_graph_take_kv(g, &ctx->kv);
+    mox_graph_take_kv(g, ctx->gpu.dev ? &ctx->gpu.kv_arena : &ctx->kv);
     return MOX_OK;
 }
 
@@ -191,10 +198,15 @@ static mox_err start_device(mox_ctx *ctx)
         .n_workers = ctx->dims.n_threads, .bind = bind_worker, .bind_ctx = ctx->topo, .spin_us = 50};
     MOX_TRY(mox_pool_create(&ctx->pool, &pool));
     MOX_TRY(mox_dev_cpu_create(&ctx->dev));
-    MOX_TRY(ctx->dev->ops->stream_create(ctx->dev, &ctx->graph.stream));
     mox_isa isa = ctx->cfg.isa < 0 ? mox_isa_best() : (mox_isa)ctx->cfg.isa;
     MOX_TRY(mox_ops_cpu_create(&ctx->ops, ctx->pool, isa));
+    if (ctx->gpu.dev) {
+        ctx->graph.stream = ctx->gpu.stream;
+        ctx->graph.ops = ctx->gpu.ops;
+        return MOX_OK;
+    }
     ctx->graph.ops = ctx->ops;
+    MOX_TRY(ctx->dev->ops->stream_create(ctx->dev, &ctx->graph.stream));
     return MOX_OK;
 }
 
@@ -265,16 +277,21 @@ static double seconds_since(uint64_t begin)
 static mox_err bring_up(mox_ctx *ctx)
 {
     MOX_TRY(prepare(ctx));
+    MOX_TRY(mox_ctx_open_gpu(ctx));
     MOX_TRY(allocate(ctx));
     if (ctx->cfg.dry_run) {
         snprintf(ctx->device, sizeof ctx->device, "cpu, dry run");
         return start_store(ctx);
     }
     MOX_TRY(start_device(ctx));
-    snprintf(ctx->device, sizeof ctx->device, "%s, %u thread%s", ctx->ops->name, ctx->dims.n_threads,
+    snprintf(ctx->device, sizeof ctx->device, "%s%s%s, %u thread%s", ctx->gpu.dev ? ctx->gpu.ops->name : "",
+             ctx->gpu.dev ? " and " : "", ctx->ops->name, ctx->dims.n_threads,
              ctx->dims.n_threads == 1 ? "" : "s");
     uint64_t begin = mox_now_ns();
     MOX_TRY(load_dense(ctx));
+    if (ctx->gpu.dev) {
+        MOX_TRY(mox_ctx_move_dense(ctx));
+    }
     for (uint32_t i = 0; i < ctx->model->n_weights; i++) {
         ctx->load.dense_bytes += ctx->model->weights[i].file_bytes;
     }
@@ -334,7 +351,7 @@ void mox_close(mox_ctx **pctx)
     if (ctx->ops) {
         mox_ops_destroy(&ctx->ops);
     }
-    if (ctx->graph.stream) {
+    if (ctx->graph.stream && !ctx->gpu.dev) {
         ctx->dev->ops->stream_destroy(ctx->dev, &ctx->graph.stream);
     }
     if (ctx->dev) {
@@ -346,8 +363,12 @@ void mox_close(mox_ctx **pctx)
     if (ctx->topo) {
         mox_topo_destroy(&ctx->topo);
     }
-    mox_arena_unmap(&ctx->store_arena);
-    mox_arena_unmap(&ctx->buffers);
+    if (ctx->gpu.dev) { /* both were its to pin */
+        mox_ctx_close_gpu(ctx);
+    } else {
+        mox_arena_unmap(&ctx->store_arena);
+        mox_arena_unmap(&ctx->buffers);
+    }
     mox_arena_unmap(&ctx->kv);
     mox_arena_unmap(&ctx->dense);
     free(ctx->text);

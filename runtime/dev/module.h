@@ -38,6 +38,7 @@ typedef struct mox_dev_module {
     mox_err (*start)(const mox_dev_spec *spec, mox_err_info *(*err_record)(void));
     mox_err (*count)(uint32_t *n);
     mox_err (*info)(uint32_t i, mox_dev_info *out);
+    bool (*has_type)(mox_type type); /* kernels for weights of a type */
     /* Device i and its table of operations. Owns: both, until mox_ops_destroy and mox_dev_destroy, in this order. */
     mox_err (*open)(uint32_t i, const mox_dev_open_cfg *cfg, mox_dev **dev, mox_ops **ops);
 } mox_dev_module;

@@ -6,14 +6,11 @@
  */
 #include "runtime/graph/graph.h"
 
-#include <math.h>
-#include <string.h>
-
 mox_err mox_graph_rope(mox_graph *g, float *x, uint32_t n_heads, uint32_t head_dim)
 {
     const mox_hparams *h = &g->m->h;
     mox_rope_args a = {.x = x,
-                       .cos_sin = g->cos_sin,
+                       .cos_sin = g->in.cos_sin,
                        .n = g->n,
                        .n_heads = n_heads,
                        .head_dim = head_dim,
@@ -60,17 +57,13 @@ static mox_err clamp_qkv(mox_graph *g)
     return MOX_OK;
 }
 
-/* Queries grow with the position: 1 + scale * ln(floor((pos + 1) / floor) + 1), made in double. */
+/* Queries grow with the position (step.c has made the factors). */
 static mox_err heat_queries(mox_graph *g)
 {
     const mox_hparams *h = &g->m->h;
-    for (uint32_t i = 0; i < g->n; i++) {
-        double steps = floor((g->place[i].pos + 1.0) / h->temperature_floor);
-        g->attention.temperature[i] = (float)(1.0 + (double)h->temperature_scale * log(steps + 1.0));
-    }
     mox_map_args a = {.kind = MOX_MAP_ROWS,
                       .x = g->attention.q,
-                      .by = g->attention.temperature,
+                      .by = g->in.temperature,
                       .n = g->n,
                       .d = h->n_heads * h->head_dim};
     return g->ops->map(g->ops, g->stream, &a);
@@ -107,7 +100,7 @@ mox_attention_args mox_graph_attend_args(const mox_graph *g, const mox_layer_op 
     return (mox_attention_args){.kv = g->kv[op->layer],
                                 .q = g->attention.q,
                                 .out = g->attention.out,
-                                .place = g->place,
+                                .place = g->in.place,
                                 .n = g->n,
                                 .n_heads = h->n_heads,
                                 .scale = h->attention_scale,
@@ -122,7 +115,8 @@ static mox_err attend(mox_graph *g, const mox_layer_op *op)
 {
     mox_attention_buffers *b = &g->attention;
     MOX_TRY(project(g, op));
-    mox_kv_append_args append = {.kv = g->kv[op->layer], .k = b->k, .v = b->v, .place = g->place, .n = g->n};
+    mox_kv_append_args append = {
+        .kv = g->kv[op->layer], .k = b->k, .v = b->v, .place = g->in.place, .n = g->n};
     MOX_TRY_OP(op->layer, "kv cache", g->ops->kv_append(g->ops, g->stream, &append));
     mox_attention_args args = mox_graph_attend_args(g, op);
     return mox_graph_named(g->ops->attention(g->ops, g->stream, &args), op->layer, "attention");

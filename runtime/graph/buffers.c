@@ -1,7 +1,8 @@
 /* The graph's memory: one sequence of takes, run once against a planning arena (the plan) and once for real.
  *
  * Attention, FFN, MoE and logits never overlap in time, so they share one piece of memory, which also serves
- * as the staging buffer while the dense weights are read.
+ * as the staging buffer while the dense weights are read. Where a device has memory of its own there are two arenas, and
+ * what both sides need is taken in both.
  */
 #include "runtime/core/bits.h"
 #include "runtime/graph/graph.h"
@@ -33,6 +34,36 @@ static void take_acts(mox_act_set *s, unsigned kinds, uint32_t rows, uint32_t co
             s->kind[k].data = mox_arena_take(a, rows * row_bytes, ALIGN);
         }
     }
+}
+
+/* The host's arena and the kernels', which may be one; and how far the users of the shared piece have come in each. */
+typedef struct rooms {
+    mox_arena *near, *far;
+    size_t near_start, near_end, far_start, far_end;
+} rooms;
+
+static void begin_sharing(rooms *r)
+{
+    r->near_start = r->near_end = r->near->used;
+    r->far_start = r->far_end = r->far->used;
+}
+
+/* The next user of the shared piece starts where it begins, or behind this one. */
+static void next_user(rooms *r, bool behind)
+{
+    r->near_end = r->near->used > r->near_end ? r->near->used : r->near_end;
+    r->far_end = r->far->used > r->far_end ? r->far->used : r->far_end;
+    if (!behind) {
+        r->near->used = r->near_start;
+        r->far->used = r->far_start;
+    }
+}
+
+static void end_sharing(rooms *r)
+{
+    next_user(r, true);
+    r->near->used = r->near_end;
+    r->far->used = r->far_end;
 }
 
 /* Which kinds the readers of each input want, and the widest FFN that is no expert. */
@@ -129,9 +160,6 @@ static void take_attention(mox_graph *g, const kind_masks *kinds, mox_arena *a)
     take_acts(&g->attention.out_acts, kinds->attention_out, n, width, a);
     g->attention.scratch =
         mox_arena_take(a, mox_attention_scratch_bytes(g->dims.n_ctx, h->head_dim, g->dims.n_threads), ALIGN);
-    if (h->temperature_floor) {
-        g->attention.temperature = take_f32(a, n, 1);
-    }
 }
 
 /* Packed rows of the largest product there is. */
@@ -178,77 +206,130 @@ static void take_moe_extras(mox_graph *g, unsigned kinds, mox_arena *a)
     }
 }
 
-static void take_moe(mox_graph *g, mox_arena *a)
+/* The scratch of the largest call: experts of all rows. */
+static size_t expert_scratch(const mox_graph *g, uint32_t n)
+{
+    const mox_hparams *h = &g->m->h;
+    uint32_t uses = n * h->top_k, most = uses < h->n_experts ? uses : h->n_experts;
+    size_t largest = 0;
+    for (uint32_t l = 0; l < g->m->n_moe_layers; l++) {
+        const mox_expert_layout *e = &g->m->layouts[l];
+        size_t bytes = g->dev_arena
+                           ? mox_experts_device_lay_out(e->type[MOX_SLAB_DOWN], e->d_ff, most, uses).bytes
+                           : mox_experts_scratch_bytes(e, most, uses, g->dims.n_threads, g->dims.act_f32);
+        largest = bytes > largest ? bytes : largest;
+    }
+    return largest;
+}
+
+/* What the host reads of the router, and writes for the experts. */
+static void take_moe_near(mox_graph *g, mox_arena *a)
+{
+    mox_moe_buffers *b = &g->moe;
+    size_t uses = (size_t)g->dims.n_batch * g->m->h.top_k;
+    if (!g->dev_arena) {
+        b->near_ids = b->ids;
+        b->near_weights = b->weights;
+        b->near_tok = b->tok;
+        b->near_out_row = b->out_row;
+        return;
+    }
+    b->near_ids = take_u32(a, uses);
+    b->near_weights = take_f32(a, 1, uses);
+    b->near_tok = take_u32(a, uses);
+    b->near_out_row = take_u32(a, uses);
+}
+
+static void take_moe(mox_graph *g, rooms *r)
 {
     const mox_hparams *h = &g->m->h;
     mox_moe_buffers *b = &g->moe;
-    uint32_t n = g->dims.n_batch, most = n * h->top_k < h->n_experts ? n * h->top_k : h->n_experts;
-    b->scratch_bytes = 0;
-    for (uint32_t l = 0; l < g->m->n_moe_layers; l++) {
-        size_t bytes = mox_experts_scratch_bytes(&g->m->layouts[l], most, n * h->top_k, g->dims.n_threads,
-                                                 g->dims.act_f32);
-        b->scratch_bytes = bytes > b->scratch_bytes ? bytes : b->scratch_bytes;
+    uint32_t n = g->dims.n_batch;
+    b->scratch_bytes = expert_scratch(g, n);
+    b->ids = take_u32(r->far, (size_t)n * h->top_k);
+    b->weights = take_f32(r->far, n, h->top_k);
+    b->start = take_u32(r->near, h->n_experts + 1);
+    b->tok = take_u32(r->far, (size_t)n * h->top_k);
+    b->out_row = take_u32(r->far, (size_t)n * h->top_k);
+    take_moe_near(g, r->near);
+    b->needs = mox_arena_take(r->near, h->n_experts * sizeof *b->needs, ALIGN);
+    b->leases = mox_arena_take(r->near, h->n_experts * sizeof *b->leases, ALIGN);
+    b->uses = mox_arena_take(r->near, h->n_experts * sizeof *b->uses, ALIGN);
+    b->e = take_f32(r->far, (size_t)n * mox_graph_ranks(h), h->d_model);
+    b->scratch = mox_arena_take(r->far, b->scratch_bytes, ALIGN);
+    b->ahead_h = take_f32(r->far, MOX_AHEAD_ROWS, h->d_model);
+    b->ahead_ids = take_u32(r->far, MOX_AHEAD_ROWS * (h->top_k + 1));
+    b->ahead_weights = take_f32(r->far, MOX_AHEAD_ROWS, h->top_k + 1);
+    b->ahead_expert = take_u32(r->near, h->n_experts);
+    b->ahead_score = take_f32(r->near, 1, h->n_experts);
+}
+
+static void take_inputs(const mox_graph *g, mox_arena *a, mox_step_inputs *in)
+{
+    const mox_hparams *h = &g->m->h;
+    uint32_t n = g->dims.n_batch;
+    *in = (mox_step_inputs){.base = mox_arena_take(a, 0, ALIGN)};
+    size_t begin = a->used;
+    in->cos_sin = take_f32(a, n, h->n_rot);
+    in->place = mox_arena_take(a, n * sizeof *in->place, ALIGN);
+    in->ids = take_u32(a, n);
+    in->temperature = h->temperature_floor ? take_f32(a, n, 1) : NULL;
+    in->bytes = a->used - begin;
+}
+
+/* What lives through a step. */
+static void take_lasting(mox_graph *g, const kind_masks *kinds, rooms *r)
+{
+    const mox_hparams *h = &g->m->h;
+    uint32_t n = g->dims.n_batch, most = n > MOX_LOGITS_ROWS ? n : MOX_LOGITS_ROWS;
+    g->x = take_f32(r->far, n, h->d_model);
+    g->h = take_f32(r->far, most, h->d_model);
+    take_acts(&g->h_acts, kinds->h, most, h->d_model, r->far);
+    take_mul_scratch(g, kinds, most, r->far);
+    take_inputs(g, r->far, &g->in);
+    g->near = g->in;
+    if (g->dev_arena) {
+        take_inputs(g, r->near, &g->near);
+        g->rope_factors =
+            g->m->rope_freqs || g->m->rope_freqs_long ? take_f32(r->near, 1, h->n_rot / 2) : NULL;
     }
-    b->ids = take_u32(a, (size_t)n * h->top_k);
-    b->weights = take_f32(a, n, h->top_k);
-    b->start = take_u32(a, h->n_experts + 1);
-    b->tok = take_u32(a, (size_t)n * h->top_k);
-    b->out_row = take_u32(a, (size_t)n * h->top_k);
-    b->needs = mox_arena_take(a, h->n_experts * sizeof *b->needs, ALIGN);
-    b->leases = mox_arena_take(a, h->n_experts * sizeof *b->leases, ALIGN);
-    b->uses = mox_arena_take(a, h->n_experts * sizeof *b->uses, ALIGN);
-    b->e = take_f32(a, (size_t)n * mox_graph_ranks(h), h->d_model);
-    b->scratch = mox_arena_take(a, b->scratch_bytes, ALIGN);
-    b->ahead_h = take_f32(a, MOX_AHEAD_ROWS, h->d_model);
-    b->ahead_ids = take_u32(a, MOX_AHEAD_ROWS * (h->top_k + 1));
-    b->ahead_weights = take_f32(a, MOX_AHEAD_ROWS, h->top_k + 1);
-    b->ahead_expert = take_u32(a, h->n_experts);
-    b->ahead_score = take_f32(a, 1, h->n_experts);
+    g->batch = mox_arena_take(r->near, n * sizeof *g->batch, ALIGN);
+    g->want = take_u32(r->near, n);
+    g->seq_len = take_u32(r->near, g->dims.n_seq);
+    g->seq_new = take_u32(r->near, g->dims.n_seq);
+    g->kv = mox_arena_take(r->near, h->n_layers * sizeof *g->kv, ALIGN);
 }
 
 void mox_graph_take_buffers(mox_graph *g, mox_arena *a)
 {
     const mox_hparams *h = &g->m->h;
-    uint32_t n = g->dims.n_batch;
     kind_masks kinds = find_kinds(g);
-    g->x = take_f32(a, n, h->d_model);
-    g->h = take_f32(a, n > MOX_LOGITS_ROWS ? n : MOX_LOGITS_ROWS, h->d_model);
-    take_acts(&g->h_acts, kinds.h, n > MOX_LOGITS_ROWS ? n : MOX_LOGITS_ROWS, h->d_model, a);
-    take_mul_scratch(g, &kinds, n > MOX_LOGITS_ROWS ? n : MOX_LOGITS_ROWS, a);
-    g->cos_sin = take_f32(a, n, h->n_rot);
-    g->place = mox_arena_take(a, n * sizeof *g->place, ALIGN);
-    g->ids = take_u32(a, n);
-    g->batch = mox_arena_take(a, n * sizeof *g->batch, ALIGN);
-    g->want = take_u32(a, n);
-    g->seq_len = take_u32(a, g->dims.n_seq);
-    g->seq_new = take_u32(a, g->dims.n_seq);
-    g->kv = mox_arena_take(a, h->n_layers * sizeof *g->kv, ALIGN);
+    rooms r = {.near = a, .far = g->dev_arena ? g->dev_arena : a};
+    take_lasting(g, &kinds, &r);
 
     /* The shared piece: every user starts at the same place; the longest decides. */
     g->staging = mox_arena_take(a, 0, ALIGN);
-    size_t start = a->used, end = start;
+    mox_arena_take(r.far, 0, ALIGN);
+    begin_sharing(&r);
     mox_arena_take(a, mox_model_staging_bytes(g->m), ALIGN);
-    end = a->used;
-    a->used = start;
-    take_attention(g, &kinds, a);
-    end = a->used > end ? a->used : end;
-    a->used = start;
+    next_user(&r, false);
+    take_attention(g, &kinds, r.far);
+    next_user(&r, false);
     if (kinds.ffn_width) {
-        take_ffn(g, &kinds, a);
-        end = a->used > end ? a->used : end;
-        a->used = kinds.shared ? a->used : start; /* a shared expert's rows live beside the others' */
+        take_ffn(g, &kinds, r.far);
+        next_user(&r, kinds.shared); /* a shared expert's rows live beside the others' */
     }
     if (g->m->n_moe_layers) {
-        take_moe(g, a);
-        take_moe_extras(g, kinds.experts, a);
-        end = a->used > end ? a->used : end;
-        a->used = start;
+        take_moe(g, &r);
+        take_moe_extras(g, kinds.experts, r.far);
+        next_user(&r, false);
     }
-    g->gather = take_f32(a, MOX_LOGITS_ROWS, h->d_model);
+    g->gather = take_f32(r.far, MOX_LOGITS_ROWS, h->d_model);
+    g->far_logits = g->dev_arena ? take_f32(r.far, MOX_LOGITS_ROWS, h->n_vocab) : NULL;
     g->logits = take_f32(a, MOX_LOGITS_ROWS, h->n_vocab);
     g->candidates = mox_arena_take(a, h->n_vocab * sizeof *g->candidates, ALIGN);
-    a->used = a->used > end ? a->used : end;
-    g->staging_bytes = a->used - start;
+    end_sharing(&r);
+    g->staging_bytes = a->used - r.near_start;
 }
 
 void mox_graph_take_kv(mox_graph *g, mox_arena *a)

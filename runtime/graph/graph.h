@@ -30,6 +30,7 @@ typedef struct mox_dims {
     uint32_t n_ctx, n_seq, n_batch, n_threads;
     mox_kv_type kv;
     bool act_f32, look_ahead;
+    bool gpu; /* kernels have memory of their own */
 } mox_dims;
 
 /* One input in the kinds that its readers need; quantised at most once per kind. */
@@ -42,29 +43,40 @@ typedef struct mox_attention_buffers { /* valid within one attention op */
     float *q, *k, *v, *out;
     mox_act_set out_acts;
     void *scratch;
-    float *normed;      /* [n * heads][head] or the whole width: q and k while they are normed */
-    float *temperature; /* [n] */
+    float *normed; /* [n * heads][head] or the whole width: q and k while they are normed */
     /* compressed attention: */
     float *latent, *gathered;                       /* [n][n_heads][kv_lora] */
     mox_act_set q_a_acts, head_acts, gathered_acts; /* inputs of q_b, k_b and v_b */
 } mox_attention_buffers;
+
+/* What the host makes for a step and kernels read: one piece of memory. */
+typedef struct mox_step_inputs {
+    float *cos_sin;
+    float *temperature; /* [n]; NULL: the model has none */
+    mox_place *place;
+    uint32_t *ids;
+    uint8_t *base;
+    size_t bytes;
+} mox_step_inputs;
 
 typedef struct mox_ffn_buffers { /* valid within one FFN op; MOX_CHUNK_ROWS rows */
     float *gate, *up;
     mox_act_set h_acts;
 } mox_ffn_buffers;
 
-typedef struct mox_moe_buffers { /* valid within one MoE op */
-    uint32_t *ids;               /* [n][k] */
-    float *weights;              /* [n][k] */
-    uint32_t *start;             /* [n_experts + 1] into tok and out_row */
-    uint32_t *tok, *out_row;     /* [n * k], grouped by expert */
-    mox_need *needs;             /* [n_experts] */
-    mox_lease *leases;           /* [n_experts] */
-    mox_expert_use *uses;        /* [n_experts] of the leases */
-    float *e;                    /* [n][ranks][d]; ranks: k, and one more for a shared expert */
-    float *merge_weights;        /* [n][ranks] where they are not the router's */
-    float *in;                   /* [n][k][d]: inputs times their weights, where the router says so */
+typedef struct mox_moe_buffers {                  /* valid within one MoE op */
+    uint32_t *ids;                                /* [n][k] */
+    float *weights;                               /* [n][k] */
+    uint32_t *start;                              /* [n_experts + 1] into tok and out_row */
+    uint32_t *tok, *out_row;                      /* [n * k], grouped by expert */
+    uint32_t *near_ids, *near_tok, *near_out_row; /* the same where the host reads and writes them */
+    float *near_weights;
+    mox_need *needs;      /* [n_experts] */
+    mox_lease *leases;    /* [n_experts] */
+    mox_expert_use *uses; /* [n_experts] of the leases */
+    float *e;             /* [n][ranks][d]; ranks: k, and one more for a shared expert */
+    float *merge_weights; /* [n][ranks] where they are not the router's */
+    float *in;            /* [n][k][d]: inputs times their weights, where the router says so */
     mox_act_set in_acts;
     void *scratch;
     size_t scratch_bytes;
@@ -80,7 +92,9 @@ typedef struct mox_graph {
     mox_dims dims;
     mox_ops *ops;
     mox_stream *stream;
-    mox_store *store;        /* NULL: no MoE layers */
+    mox_dev *dev; /* with memory of its own: kernels and host do not see each other's; NULL: they do */
+    mox_arena *dev_arena; /* where its part goes while memory is taken; NULL: all is taken from one arena */
+    mox_store *store;     /* NULL: no MoE layers */
     mox_trace_writer *trace; /* NULL: not recording */
     const uint32_t *kept;    /* experts kept per MoE layer: a full layer needs no look-ahead */
     mox_kv_view *kv;         /* [n_layers] */
@@ -98,22 +112,29 @@ typedef struct mox_graph {
     /* persistent through a step */
     float *x, *h; /* [n][d]: residual stream, normed input of an op */
     mox_act_set h_acts;
-    void *mul_scratch; /* of every product with a matrix */
-    float *cos_sin;
-    mox_place *place;
-    uint32_t *ids;
-    mox_row *batch; /* [n_batch] rows that the session builds */
-    uint32_t *want; /* [n_batch] rows whose logits are wanted */
+    void *mul_scratch;        /* of every product with a matrix */
+    mox_step_inputs in, near; /* as kernels see it, as the host does: the same without a device */
+    mox_row *batch;           /* [n_batch] rows that the session builds */
+    uint32_t *want;           /* [n_batch] rows whose logits are wanted */
     /* share one piece of memory, used one after the other */
     mox_attention_buffers attention;
     mox_ffn_buffers ffn;
     mox_moe_buffers moe;
-    float *gather;             /* [MOX_LOGITS_ROWS][d] */
-    float *logits;             /* [MOX_LOGITS_ROWS][n_vocab] */
+    float *gather;     /* [MOX_LOGITS_ROWS][d] */
+    float *logits;     /* [MOX_LOGITS_ROWS][n_vocab], the host's */
+    float *far_logits; /* the same on a device; NULL: they are made where they are wanted */
+    float *
+        rope_factors; /* [n_rot / 2] copied from a weight that only the device has now; NULL: from the weight */
     mox_candidate *candidates; /* [n_vocab], for sampling from `logits` */
     void *staging;             /* the shared piece as a whole, while loading */
     size_t staging_bytes;
 } mox_graph;
+
+/* Between host and device, queued; nothing where they are one. wait: for all that is queued, and what kernels refused. */
+MOX_NODISCARD mox_err mox_graph_copy(mox_graph *g, void *dst, const void *src, size_t bytes);
+MOX_NODISCARD mox_err mox_graph_wait(mox_graph *g);
+/* mox_graph_move_dense: the dense weights, which `from` holds, into a device's memory. from may then be given back. */
+MOX_NODISCARD mox_err mox_graph_move_dense(mox_graph *g, mox_model *m, const mox_arena *from, mox_arena *to);
 
 /* Memory; with planning arenas these only count. */
 void mox_graph_take_buffers(mox_graph *g, mox_arena *a);

@@ -4,14 +4,12 @@
  */
 #include "runtime/graph/graph.h"
 
-#include <string.h>
-
 /* Head by head, the first or last elements of rows of heads of `from` elements. */
-static void take_part(const float *x, uint32_t n, uint32_t from, uint32_t at, uint32_t len, float *y)
+static mox_err take_part(mox_graph *g, const float *x, uint32_t n, uint32_t from, uint32_t at, uint32_t len,
+                         float *y)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        memcpy(y + (size_t)i * len, x + (size_t)i * from + at, len * sizeof *y);
-    }
+    mox_part_args a = {.x = x, .y = y, .n = n, .from = from, .at = at, .len = len};
+    return g->ops->part(g->ops, g->stream, &a);
 }
 
 static mox_err queries(mox_graph *g, const mox_layer_op *op, float *q)
@@ -36,11 +34,12 @@ static mox_err cache_rows(mox_graph *g, const mox_layer_op *op)
     mox_attention_buffers *b = &g->attention;
     uint32_t width = h->kv_lora + h->n_rot;
     MOX_TRY(mox_graph_mat_mul(g, c->kv_a, NULL, &g->h_acts, g->h, g->n, b->gathered));
-    take_part(b->gathered, g->n, width, 0, h->kv_lora, b->v);
-    take_part(b->gathered, g->n, width, h->kv_lora, h->n_rot, b->k);
+    MOX_TRY(take_part(g, b->gathered, g->n, width, 0, h->kv_lora, b->v));
+    MOX_TRY(take_part(g, b->gathered, g->n, width, h->kv_lora, h->n_rot, b->k));
     MOX_TRY(mox_graph_rms_norm(g, c->kv_a_norm->f32, b->v, g->n, h->kv_lora, b->v));
     MOX_TRY(mox_graph_rope(g, b->k, 1, h->n_rot));
-    mox_kv_append_args append = {.kv = g->kv[op->layer], .k = b->k, .v = b->v, .place = g->place, .n = g->n};
+    mox_kv_append_args append = {
+        .kv = g->kv[op->layer], .k = b->k, .v = b->v, .place = g->in.place, .n = g->n};
     return g->ops->kv_append(g->ops, g->stream, &append);
 }
 
@@ -63,8 +62,8 @@ mox_err mox_graph_mla(mox_graph *g, const mox_layer_op *op)
     uint32_t l = op->layer, heads = h->n_heads, nope = h->head_dim - h->n_rot;
     /* gathered is free until attention fills it: it holds the queries as they come, then kv_a's rows */
     MOX_TRY_OP(l, "attention q", queries(g, op, b->gathered));
-    take_part(b->gathered, g->n * heads, h->head_dim, 0, nope, b->normed);
-    take_part(b->gathered, g->n * heads, h->head_dim, nope, h->n_rot, b->q);
+    MOX_TRY(take_part(g, b->gathered, g->n * heads, h->head_dim, 0, nope, b->normed));
+    MOX_TRY(take_part(g, b->gathered, g->n * heads, h->head_dim, nope, h->n_rot, b->q));
     MOX_TRY_OP(l, "rope q", mox_graph_rope(g, b->q, heads, h->n_rot));
     MOX_TRY_OP(l, "attention k", per_head(g, c->k_b, &b->head_acts, b->normed, b->latent));
     MOX_TRY_OP(l, "kv cache", cache_rows(g, op));

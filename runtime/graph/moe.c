@@ -50,7 +50,14 @@ static mox_err route(mox_graph *g, const mox_layer_op *op)
 {
     MOX_TRY_OP(op->layer, "ffn norm", mox_graph_norm(g, op->moe.norm, g->x, g->n, g->h));
     mox_router_args a = router_of(g, &op->moe, g->h);
-    return mox_graph_named(g->ops->router(g->ops, g->stream, &a), op->layer, "router");
+    MOX_TRY_OP(op->layer, "router", g->ops->router(g->ops, g->stream, &a));
+    if (!g->dev) {
+        return MOX_OK;
+    }
+    size_t uses = (size_t)g->n * g->m->h.top_k;
+    MOX_TRY(mox_graph_copy(g, g->moe.near_ids, g->moe.ids, uses * sizeof *g->moe.ids));
+    MOX_TRY(mox_graph_copy(g, g->moe.near_weights, g->moe.weights, uses * sizeof *g->moe.weights));
+    return g->dev->ops->stream_wait(g->dev, g->stream);
 }
 
 /* Group the uses by expert (a counting sort, rows in order within an expert) and list what is needed. */
@@ -61,7 +68,7 @@ static uint32_t group_uses(mox_graph *g)
     uint32_t ranks = mox_graph_ranks(&g->m->h);
     memset(b->start, 0, (n_experts + 1) * sizeof *b->start);
     for (uint32_t u = 0; u < n_uses; u++) {
-        b->start[b->ids[u] + 1]++;
+        b->start[b->near_ids[u] + 1]++;
     }
     uint32_t n_needs = 0;
     for (uint32_t e = 0; e < n_experts; e++) {
@@ -71,9 +78,9 @@ static uint32_t group_uses(mox_graph *g)
         b->start[e + 1] += b->start[e];
     }
     for (uint32_t u = 0; u < n_uses; u++) {
-        uint32_t at = b->start[b->ids[u]]++;
-        b->tok[at] = weighs_input(&g->m->h) ? u : u / k;
-        b->out_row[at] = u / k * ranks + u % k;
+        uint32_t at = b->start[b->near_ids[u]]++;
+        b->near_tok[at] = weighs_input(&g->m->h) ? u : u / k;
+        b->near_out_row[at] = u / k * ranks + u % k;
     }
     /* the fill moved every start to the next one's place */
     memmove(b->start + 1, b->start, n_experts * sizeof *b->start);
@@ -81,24 +88,23 @@ static uint32_t group_uses(mox_graph *g)
     for (uint32_t i = 0; i < n_needs; i++) {
         uint32_t e = b->needs[i].expert;
         for (uint32_t at = b->start[e]; at < b->start[e + 1]; at++) {
-            uint32_t row = b->out_row[at] / ranks, rank = b->out_row[at] % ranks;
-            b->needs[i].weight += b->weights[row * k + rank];
+            uint32_t row = b->near_out_row[at] / ranks, rank = b->near_out_row[at] % ranks;
+            b->needs[i].weight += b->near_weights[row * k + rank];
         }
     }
     return n_needs;
 }
 
 /* Inputs times their weights, a row for each use. */
-static void weigh_inputs(mox_graph *g)
+static mox_err weigh_inputs(mox_graph *g)
 {
-    uint32_t k = g->m->h.top_k, d = g->m->h.d_model;
-    for (uint32_t u = 0; u < g->n * k; u++) {
-        const float *x = g->h + (size_t)(u / k) * d;
-        float *y = g->moe.in + (size_t)u * d, w = g->moe.weights[u];
-        for (uint32_t i = 0; i < d; i++) {
-            y[i] = x[i] * w;
-        }
-    }
+    mox_weigh_args a = {.x = g->h,
+                        .weights = g->moe.weights,
+                        .y = g->moe.in,
+                        .n = g->n,
+                        .k = g->m->h.top_k,
+                        .d = g->m->h.d_model};
+    return g->ops->weigh(g->ops, g->stream, &a);
 }
 
 /* Both kinds that gate and up read, made once for all experts of the layer. */
@@ -113,7 +119,7 @@ static mox_err quantise_input(mox_graph *g, const mox_layer_op *op)
     mox_act_set_clear(&g->h_acts);
     mox_act_set_clear(set);
     if (weighed) {
-        weigh_inputs(g);
+        MOX_TRY(weigh_inputs(g));
     }
     for (int s = MOX_SLAB_GATE; s <= MOX_SLAB_UP; s++) {
         MOX_TRY_OP(op->layer, "expert input", mox_graph_acts(g, set, x, n, l->d_model, l->type[s], &unused));
@@ -138,19 +144,14 @@ static mox_err merge_weights(mox_graph *g, const mox_moe_op *op, const float **o
             .x = g->h, .w = op->shared_gate->f32, .y = w + k, .y_stride = ranks, .n = g->n, .d = h->d_model};
         MOX_TRY(g->ops->gate(g->ops, g->stream, &a));
     }
-    for (uint32_t i = 0; i < g->n; i++) {
-        float *row = w + (size_t)i * ranks;
-        for (uint32_t r = 0; r < k; r++) {
-            row[r] = weighs_input(h) ? 1.0f : g->moe.weights[(size_t)i * k + r];
-        }
-        if (shared && !op->shared_gate) {
-            row[k] = 1.0f;
-        }
-        for (uint32_t r = 0; h->residual_scale != 1.0f && r < ranks; r++) {
-            row[r] = row[r] * h->residual_scale;
-        }
-    }
-    return MOX_OK;
+    mox_ranks_args a = {.weights = weighs_input(h) ? NULL : g->moe.weights,
+                        .y = w,
+                        .n = g->n,
+                        .k = k,
+                        .ranks = ranks,
+                        .last_is_one = shared && !op->shared_gate,
+                        .scale = h->residual_scale};
+    return g->ops->ranks(g->ops, g->stream, &a);
 }
 
 /* The experts of these leases, and the merge if they are the layer's last. */
@@ -195,13 +196,18 @@ static mox_err compute_experts(mox_graph *g, const mox_layer_op *op, const float
 static mox_err run_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_needs)
 {
     const float *weights;
+    size_t uses = (size_t)g->n * g->m->h.top_k;
     MOX_TRY(merge_weights(g, &op->moe, &weights));
+    MOX_TRY(mox_graph_copy(g, g->moe.tok, g->moe.near_tok, uses * sizeof *g->moe.tok));
+    MOX_TRY(mox_graph_copy(g, g->moe.out_row, g->moe.near_out_row, uses * sizeof *g->moe.out_row));
     if (op->moe.shared[MOX_SLAB_GATE]) {
         MOX_TRY(mox_graph_shared(g, op));
     }
     if (op->moe
             .post_norm) { /* what the normed input was for is done: the merge starts from zero, in its place */
-        memset(g->h, 0, (size_t)g->n * g->m->h.d_model * sizeof *g->h);
+        uint32_t d = g->m->h.d_model;
+        mox_ranks_args zero = {.y = g->h, .n = g->n, .k = d, .ranks = d, .scale = 0.0f}; /* ones times 0 */
+        MOX_TRY(g->ops->ranks(g->ops, g->stream, &zero));
     }
     for (uint32_t done = 0, n = 0; done < n_needs; done += n) {
         uint64_t begin = mox_now_ns();
@@ -209,6 +215,9 @@ static mox_err run_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_need
         g->wait_ns += mox_now_ns() - begin;
         MOX_TRY(err);
         err = compute_experts(g, op, weights, n, done + n == n_needs);
+        if (err == MOX_OK && g->dev) { /* slots are used until then */
+            err = g->dev->ops->stream_wait(g->dev, g->stream);
+        }
         for (uint32_t i = 0; i < n; i++) {
             mox_store_release(g->store, &g->moe.leases[i]);
         }
@@ -269,7 +278,7 @@ static uint32_t rank_predictions(mox_graph *g, uint32_t n_ranks)
 static void guess(mox_graph *g, const mox_layer_op *next)
 {
     const mox_hparams *h = &g->m->h;
-    if (!g->dims.look_ahead || !next || g->kept[next->moe.moe_layer] == h->n_experts) {
+    if (!g->dims.look_ahead || g->dev || !next || g->kept[next->moe.moe_layer] == h->n_experts) {
         return;
     }
     if (g->n * h->top_k >= USES_OF_ALL * h->n_experts) {
@@ -297,7 +306,7 @@ static void record(mox_graph *g, const mox_layer_op *op)
     uint32_t k = g->m->h.top_k;
     for (uint32_t u = 0; g->trace && u < g->n * k; u++) {
         const mox_row *row = &g->rows[u / k];
-        uint32_t expert = g->moe.ids[u];
+        uint32_t expert = g->moe.near_ids[u];
         mox_served served = mox_store_served(g->store, expert);
         mox_trace_record r = {.step = g->step_no,
                               .position = row->pos,
@@ -306,7 +315,7 @@ static void record(mox_graph *g, const mox_layer_op *op)
                               .expert = (uint16_t)expert,
                               .rank = (uint8_t)(u % k),
                               .phase_and_tier = (uint8_t)((unsigned)g->phase << 4 | (unsigned)served),
-                              .weight = g->moe.weights[u]};
+                              .weight = g->moe.near_weights[u]};
         mox_trace_put(g->trace, &r);
     }
 }

@@ -148,19 +148,32 @@ static mox_err check_rows(mox_graph *g, const mox_row *rows, uint32_t n)
     return MOX_OK;
 }
 
+/* 1 + scale * ln(floor((pos + 1) / floor) + 1), made in double. */
+static void make_temperatures(mox_graph *g)
+{
+    const mox_hparams *h = &g->m->h;
+    for (uint32_t i = 0; g->near.temperature && i < g->n; i++) {
+        double steps = floor((g->rows[i].pos + 1.0) / h->temperature_floor);
+        g->near.temperature[i] = (float)(1.0 + (double)h->temperature_scale * log(steps + 1.0));
+    }
+}
+
+/* By what angles are divided, or NULL. Long factors go by the context that was reserved, not by what is used. */
+static const mox_weight *rope_weight(const mox_graph *g)
+{
+    const mox_model *m = g->m;
+    return m->rope_freqs_long && g->dims.n_ctx > m->h.rope.original_ctx ? m->rope_freqs_long : m->rope_freqs;
+}
+
 /* cos and sin of every row's angles, in double, rounded once. */
 static void make_rope(mox_graph *g)
 {
     uint32_t pairs = g->m->h.n_rot / 2;
     const mox_rope *rope = &g->m->h.rope;
-    const mox_weight *w = g->m->rope_freqs;
-    if (g->m->rope_freqs_long &&
-        g->dims.n_ctx > rope->original_ctx) { /* by what was reserved, not by what is used */
-        w = g->m->rope_freqs_long;
-    }
-    const float *factors = w ? w->f32 : NULL;
+    const mox_weight *w = rope_weight(g);
+    const float *factors = g->rope_factors ? g->rope_factors : w ? w->f32 : NULL;
     for (uint32_t i = 0; i < g->n; i++) {
-        float *row = g->cos_sin + (size_t)i * g->m->h.n_rot;
+        float *row = g->near.cos_sin + (size_t)i * g->m->h.n_rot;
         for (uint32_t p = 0; p < pairs; p++) {
             double angle = g->rows[i].pos * g->m->inv_freq[p];
             if (factors) {
@@ -174,7 +187,7 @@ static void make_rope(mox_graph *g)
 
 static mox_err run_ops(mox_graph *g)
 {
-    mox_embed_args embed = {.w = &g->m->token_embd->mat, .ids = g->ids, .n = g->n, .y = g->x};
+    mox_embed_args embed = {.w = &g->m->token_embd->mat, .ids = g->in.ids, .n = g->n, .y = g->x};
     MOX_TRY(g->ops->embed(g->ops, g->stream, &embed));
     MOX_TRY(mox_graph_scale(g, g->x, g->n, g->m->h.d_model, g->m->h.embedding_scale));
     for (uint32_t i = 0; i < g->m->n_ops; i++) {
@@ -197,6 +210,44 @@ static mox_err run_ops(mox_graph *g)
     return MOX_OK;
 }
 
+mox_err mox_graph_copy(mox_graph *g, void *dst, const void *src, size_t bytes)
+{
+    return dst == src ? MOX_OK : g->dev->ops->copy(g->dev, g->stream, dst, src, bytes);
+}
+
+mox_err mox_graph_wait(mox_graph *g)
+{
+    return g->ops->check ? g->ops->check(g->ops, g->stream) : MOX_OK;
+}
+
+mox_err mox_graph_move_dense(mox_graph *g, mox_model *m, const mox_arena *from, mox_arena *to)
+{
+    const mox_weight *w = rope_weight(g);
+    if (w) {
+        memcpy(g->rope_factors, w->f32, m->h.n_rot / 2 * sizeof *g->rope_factors);
+    }
+    MOX_TRY(mox_graph_copy(g, to->base, from->base, from->used));
+    MOX_TRY(g->dev->ops->stream_wait(g->dev, g->stream));
+    mox_model_take_dense(m, to); /* the same places, counted from its beginning */
+    return MOX_OK;
+}
+
+/* A device tells only at the end that a value was not finite. The ops then run once more, each waited for: the failure
+ * is the same, and has a name. */
+static mox_err run_and_check(mox_graph *g)
+{
+    mox_err err = run_ops(g);
+    err = err == MOX_OK ? mox_graph_wait(g) : err;
+    if (err != MOX_E_NUMERIC || !g->ops->careful) {
+        return err;
+    }
+    mox_err_info first = *mox_err_last();
+    g->ops->careful(g->ops, true);
+    err = run_ops(g);
+    g->ops->careful(g->ops, false);
+    return err != MOX_OK ? err : mox_err_restore(&first);
+}
+
 mox_err mox_graph_step(mox_graph *g, const mox_row *rows, uint32_t n, mox_phase phase)
 {
     MOX_TRY(check_rows(g, rows, n));
@@ -206,11 +257,13 @@ mox_err mox_graph_step(mox_graph *g, const mox_row *rows, uint32_t n, mox_phase 
     g->phase = phase;
     g->wait_ns = 0;
     for (uint32_t i = 0; i < n; i++) {
-        g->ids[i] = rows[i].token;
-        g->place[i] = (mox_place){.seq = rows[i].seq, .pos = rows[i].pos};
+        g->near.ids[i] = rows[i].token;
+        g->near.place[i] = (mox_place){.seq = rows[i].seq, .pos = rows[i].pos};
     }
     make_rope(g);
-    MOX_TRY(run_ops(g));
+    make_temperatures(g);
+    MOX_TRY(mox_graph_copy(g, g->in.base, g->near.base, g->near.bytes));
+    MOX_TRY(run_and_check(g));
     memcpy(g->seq_len, g->seq_new, g->dims.n_seq * sizeof *g->seq_len);
     g->step_no++;
     g->counters.steps[phase]++;
@@ -225,18 +278,25 @@ mox_err mox_graph_logits(mox_graph *g, const uint32_t *idx, uint32_t n, float *o
     const mox_model *m = g->m;
     size_t d = m->h.d_model;
     for (uint32_t i = 0; i < n; i++) {
-        memcpy(g->gather + i * d, g->x + idx[i] * d, d * sizeof(float));
+        if (!g->dev) {
+            memcpy(g->gather + i * d, g->x + idx[i] * d, d * sizeof(float));
+        } else {
+            MOX_TRY(mox_graph_copy(g, g->gather + i * d, g->x + idx[i] * d, d * sizeof(float)));
+        }
     }
+    float *y = g->far_logits ? g->far_logits : out;
     MOX_TRY_OP(m->h.n_layers, "output norm", mox_graph_norm(g, m->output_norm, g->gather, n, g->h));
     mox_act_set_clear(&g->h_acts);
     MOX_TRY_OP(m->h.n_layers, "output",
-               mox_graph_mat_mul(g, m->output, m->output_bias, &g->h_acts, g->h, n, out));
-    MOX_TRY(mox_graph_scale(g, out, n, m->h.n_vocab, m->h.logit_scale));
+               mox_graph_mat_mul(g, m->output, m->output_bias, &g->h_acts, g->h, n, y));
+    MOX_TRY(mox_graph_scale(g, y, n, m->h.n_vocab, m->h.logit_scale));
     if (m->h.final_softcap != 0.0f) {
         mox_map_args cap = {
-            .kind = MOX_MAP_SOFTCAP, .x = out, .a = m->h.final_softcap, .n = n, .d = m->h.n_vocab};
+            .kind = MOX_MAP_SOFTCAP, .x = y, .a = m->h.final_softcap, .n = n, .d = m->h.n_vocab};
         MOX_TRY(g->ops->map(g->ops, g->stream, &cap));
     }
+    MOX_TRY(mox_graph_copy(g, out, y, (size_t)n * m->h.n_vocab * sizeof *out));
+    MOX_TRY_OP(m->h.n_layers, "output", mox_graph_wait(g));
     g->counters.compute_ns[g->phase] += mox_now_ns() - begin;
     return MOX_OK;
 }

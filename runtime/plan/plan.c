@@ -227,6 +227,8 @@ static mox_err place_experts(const mox_plan_in *in, mox_placement *p)
 static void count_fixed(const mox_plan_in *in, mox_plan *plan)
 {
     mox_graph g = {.m = in->m, .dims = *in->dims};
+    mox_arena far = mox_arena_plan();
+    g.dev_arena = in->dims->gpu ? &far : NULL;
     mox_arena dense = mox_arena_plan(), buffers = mox_arena_plan(), kv = mox_arena_plan();
     mox_model_take_dense(in->m, &dense);
     mox_graph_take_buffers(&g, &buffers);
@@ -236,6 +238,12 @@ static void count_fixed(const mox_plan_in *in, mox_plan *plan)
     plan->dense_bytes = mox_round_up(dense.used, PAGE);
     plan->buffer_bytes = mox_round_up(buffers.used, PAGE);
     plan->kv_bytes = mox_round_up(kv.used, PAGE);
+    if (in->dims->gpu) { /* the host's memory for the dense weights is given back when they are over there */
+        plan->gpu_dense_bytes = plan->dense_bytes;
+        plan->gpu_kv_bytes = plan->kv_bytes;
+        plan->gpu_buffer_bytes = mox_round_up(far.used, PAGE);
+        plan->dense_bytes = plan->kv_bytes = 0;
+    }
     plan->n_layers = in->m->h.n_layers;
     plan->n_moe_layers = in->m->n_moe_layers;
     plan->n_experts = in->m->h.n_experts;

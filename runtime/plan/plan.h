@@ -40,6 +40,8 @@ typedef struct mox_plan {
     uint64_t io_bytes;      /* staging buffers, slot table, hashes */
     uint64_t transit_bytes; /* transit slots */
     uint64_t expert_bytes;  /* kept slots */
+    /* in a GPU's memory, apart from the lines above; 0 without one */
+    uint64_t gpu_dense_bytes, gpu_kv_bytes, gpu_buffer_bytes;
     uint64_t total_bytes;
     uint64_t budget_bytes; /* what total may not pass; 0 when the budget was given in experts */
     uint64_t floor_bytes;  /* smallest budget that works with these options */

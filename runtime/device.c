@@ -1,0 +1,100 @@
+/* A context's device: the CPU, or a GPU from a module, with the dense weights, the cache and the buffers in its memory.
+ *
+ * A GPU is opened before memory is taken, since it pins what the host keeps for it. The dense weights are read into
+ * ordinary memory first, as without a GPU, go over in one copy, and the memory is given back. Experts stay the store's
+ * business.
+ */
+#include "runtime/context.h"
+#include "runtime/dev/loader.h"
+
+#include <stdio.h>
+#include <string.h>
+
+mox_err mox_ctx_device_spec(const mox_ctx *ctx, mox_dev_spec *out)
+{
+    return mox_dev_spec_parse(out, ctx->cfg.device ? ctx->cfg.device : "cpu");
+}
+
+/* Types that have no kernel there are refused while nothing has been read yet. */
+static mox_err check_types(const mox_ctx *ctx, const mox_dev_module *module)
+{
+    const mox_model *m = ctx->model;
+    if (ctx->dims.act_f32) {
+        (void)MOX_FAIL(MOX_E_CONFLICT, "open: activations that are not rounded have no kernels on a GPU");
+        return mox_err_fix("--device cpu with --act f32");
+    }
+    for (uint32_t i = 0; i < m->n_weights; i++) {
+        if (!m->weights[i].as_f32 && !module->has_type(m->weights[i].type)) {
+            (void)MOX_FAIL(MOX_E_TYPE, "open: %s is %s, which has no kernels on a GPU", m->weights[i].name,
+                           mox_type_info(m->weights[i].type)->name);
+            return mox_err_fix("--device cpu");
+        }
+    }
+    for (uint32_t l = 0; l < m->n_moe_layers; l++) {
+        for (int s = 0; s < MOX_SLABS; s++) {
+            mox_type type = m->layouts[l].type[s];
+            if (!module->has_type(type)) {
+                (void)MOX_FAIL(MOX_E_TYPE, "open: experts are %s, which has no kernels on a GPU",
+                               mox_type_info(type)->name);
+                return mox_err_fix("--device cpu");
+            }
+        }
+    }
+    return MOX_OK;
+}
+
+mox_err mox_ctx_open_gpu(mox_ctx *ctx)
+{
+    mox_dev_spec spec;
+    MOX_TRY(mox_ctx_device_spec(ctx, &spec));
+    if (spec.kind == MOX_DEV_CPU || ctx->cfg.dry_run) {
+        return MOX_OK;
+    }
+    const mox_dev_module *m;
+    MOX_TRY(mox_dev_load(&m, &spec, ctx->cfg.device_dir));
+    MOX_TRY(check_types(ctx, m));
+    MOX_TRY(m->open(0, &(mox_dev_open_cfg){.vram_limit = spec.vram, .log = &ctx->cfg.log}, &ctx->gpu.dev,
+                    &ctx->gpu.ops));
+    return ctx->gpu.dev->ops->stream_create(ctx->gpu.dev, &ctx->gpu.stream);
+}
+
+/* One line of the plan becomes an arena in the device's memory. */
+static mox_err take_far(mox_ctx *ctx, uint64_t bytes, mox_buf *buf, mox_arena *a)
+{
+    mox_dev *dev = ctx->gpu.dev;
+    MOX_TRY(dev->ops->mem_alloc(dev, bytes, MOX_MEM_DEVICE, 0, buf));
+    *a = (mox_arena){.base = buf->ptr, .bytes = bytes};
+    return MOX_OK;
+}
+
+mox_err mox_ctx_map_gpu(mox_ctx *ctx)
+{
+    const mox_plan *p = &ctx->plan;
+    mox_arena unused;
+    MOX_TRY(take_far(ctx, p->gpu_dense_bytes, &ctx->gpu.dense, &unused));
+    MOX_TRY(take_far(ctx, p->gpu_kv_bytes, &ctx->gpu.kv, &ctx->gpu.kv_arena));
+    return take_far(ctx, p->gpu_buffer_bytes, &ctx->gpu.buffers, &ctx->gpu.buffer_arena);
+}
+
+mox_err mox_ctx_move_dense(mox_ctx *ctx)
+{
+    mox_arena far = {.base = ctx->gpu.dense.ptr, .bytes = ctx->gpu.dense.bytes};
+    MOX_TRY(mox_graph_move_dense(&ctx->graph, ctx->model, &ctx->dense, &far));
+    mox_arena_unmap(&ctx->dense);
+    return MOX_OK;
+}
+
+void mox_ctx_close_gpu(mox_ctx *ctx)
+{
+    mox_dev *dev = ctx->gpu.dev;
+    if (!dev) {
+        return;
+    }
+    dev->ops->stream_destroy(dev, &ctx->gpu.stream);
+    mox_buf *all[] = {&ctx->gpu.dense, &ctx->gpu.kv, &ctx->gpu.buffers, &ctx->gpu.near, &ctx->gpu.slots};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        dev->ops->mem_free(dev, all[i]);
+    }
+    mox_ops_destroy(&ctx->gpu.ops);
+    mox_dev_destroy(&ctx->gpu.dev);
+}
