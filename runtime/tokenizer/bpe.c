@@ -15,6 +15,7 @@
 #include "runtime/core/bits.h"
 #include "runtime/gguf/utf8.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,17 +29,11 @@ typedef struct symbol {
     uint32_t id;
 } symbol;
 
-typedef struct pair {
-    uint32_t rank, left_id, right_id;
-    int32_t left;
-} pair;
-
 typedef struct merger {
     const mox_tokenizer *t;
     tok_out *out;
     symbol *symbols;
-    pair *heap;
-    size_t n_heap;
+    tok_heap heap;
 } merger;
 
 /* Printable bytes stand for themselves; the others, in order, for U+0100 and on. */
@@ -267,22 +262,20 @@ static mox_err bpe_begin(mox_tokenizer *t, const mox_gguf *g)
     return MOX_OK;
 }
 
+/* Lists one name of each kind; docs/models.md has all. */
 static mox_err unknown_pre(mox_str name)
 {
-    char shown[64], known[1024];
+    char shown[64], known[400];
     size_t used = 0;
-    for (size_t i = 0; mox_pretok_at(i); i++) {
+    for (size_t i = 0; mox_pretok_at(i) && used < sizeof known; i++) {
         const char *names = mox_pretok_at(i)->names;
-        size_t n = strlen(names);
-        if (used + n + 1 < sizeof known) {
-            memcpy(known + used, names, n);
-            known[used + n] = ' ';
-            used += n + 1;
-        }
+        int n = (int)strcspn(names, " ");
+        used += (size_t)snprintf(known + used, sizeof known - used, " %.*s", n, names);
     }
-    known[used - 1] = 0;
-    return MOX_FAIL(MOX_E_TOKENIZER, "the pre-tokenizer \"%s\" is unknown to this version; known are: %s",
-                    mox_escape(name, shown, sizeof shown), known);
+    return MOX_FAIL(
+        MOX_E_TOKENIZER,
+        "the pre-tokenizer \"%s\" is unknown to this version; known are, with others of the same kinds:%s",
+        mox_escape(name, shown, sizeof shown), known);
 }
 
 mox_err tok_bpe_known(const mox_gguf *g, const mox_pretok_row **row, const char **note)
@@ -344,40 +337,6 @@ static const tok_merge *find_merge(const mox_tokenizer *t, uint32_t left, uint32
     return lo < end && t->merges[lo].right == right ? &t->merges[lo] : NULL;
 }
 
-/* Lower rank first, then the one further left. */
-static bool before(const pair *a, const pair *b)
-{
-    return a->rank < b->rank || (a->rank == b->rank && a->left < b->left);
-}
-
-static void heap_push(merger *m, pair p)
-{
-    size_t i = m->n_heap++;
-    while (i > 0 && before(&p, &m->heap[(i - 1) / 2])) {
-        m->heap[i] = m->heap[(i - 1) / 2];
-        i = (i - 1) / 2;
-    }
-    m->heap[i] = p;
-}
-
-static pair heap_pop(merger *m)
-{
-    pair top = m->heap[0], last = m->heap[--m->n_heap];
-    size_t i = 0;
-    for (size_t child = 1; child < m->n_heap; child = 2 * i + 1) {
-        if (child + 1 < m->n_heap && before(&m->heap[child + 1], &m->heap[child])) {
-            child++;
-        }
-        if (!before(&m->heap[child], &last)) {
-            break;
-        }
-        m->heap[i] = m->heap[child];
-        i = child;
-    }
-    m->heap[i] = last;
-    return top;
-}
-
 static void consider(merger *m, int32_t left)
 {
     int32_t right = left != NO_SYMBOL ? m->symbols[left].next : NO_SYMBOL;
@@ -387,20 +346,20 @@ static void consider(merger *m, int32_t left)
     uint32_t left_id = m->symbols[left].id, right_id = m->symbols[right].id;
     const tok_merge *merge = find_merge(m->t, left_id, right_id);
     if (merge) {
-        heap_push(m, (pair){merge->rank, left_id, right_id, left});
+        tok_heap_push(&m->heap, (tok_pair){merge->rank, left, left_id, right_id});
     }
 }
 
 static void merge_all(merger *m)
 {
-    while (m->n_heap > 0) {
-        pair p = heap_pop(m);
+    while (m->heap.n > 0) {
+        tok_pair p = tok_heap_pop(&m->heap);
         symbol *l = &m->symbols[p.left];
-        if (l->id != p.left_id || l->next == NO_SYMBOL || m->symbols[l->next].id != p.right_id) {
+        if (l->id != p.a || l->next == NO_SYMBOL || m->symbols[l->next].id != p.b) {
             continue;
         }
         symbol *r = &m->symbols[l->next];
-        l->id = find_merge(m->t, p.left_id, p.right_id)->result;
+        l->id = find_merge(m->t, p.a, p.b)->result;
         l->next = r->next;
         r->id = MERGED_AWAY;
         if (l->next != NO_SYMBOL) {
@@ -430,7 +389,7 @@ static mox_err encode_word(void *ctx, const char *word, size_t n)
         }
         m->symbols[i] = (symbol){(int32_t)i - 1, i + 1 < n ? (int32_t)i + 1 : NO_SYMBOL, id};
     }
-    m->n_heap = 0;
+    m->heap.n = 0;
     for (int32_t i = 0; i + 1 < (int32_t)n; i++) {
         consider(m, i);
     }
@@ -448,21 +407,21 @@ static size_t text_room(size_t n)
 
 size_t tok_bpe_work_bytes(size_t n)
 {
-    return text_room(n) + (n + 1) * (sizeof(symbol) + 2 * sizeof(pair)) + mox_pretok_work_bytes();
+    return text_room(n) + (n + 1) * (sizeof(symbol) + 2 * sizeof(tok_pair)) + mox_pretok_work_bytes();
 }
 
 static mox_err bpe_encode(const mox_tokenizer *t, const char *text, size_t n, tok_out *out, void *work)
 {
     uint8_t *base = work;
     merger m = {.t = t, .out = out, .symbols = (symbol *)(void *)(base + text_room(n))};
-    m.heap = (pair *)(void *)(m.symbols + n + 1);
+    m.heap.pairs = (tok_pair *)(void *)(m.symbols + n + 1);
     if (t->ids.add_space_prefix && n > 0 && text[0] != ' ') {
         base[0] = ' ';
         memcpy(base + 1, text, n);
         text = work;
         n++;
     }
-    return mox_pretok_split(t->pretok, text, n, encode_word, &m, m.heap + 2 * n);
+    return mox_pretok_split(t->pretok, text, n, encode_word, &m, m.heap.pairs + 2 * n);
 }
 
 static void bpe_release(mox_tokenizer *t)

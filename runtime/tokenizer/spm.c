@@ -22,20 +22,13 @@ typedef struct symbol {
     uint32_t off, n; /* in the escaped text; n = 0: merged away */
 } symbol;
 
-typedef struct pair {
-    float score;
-    int32_t left, right;
-    uint32_t n; /* bytes of both when the pair was found */
-} pair;
-
 typedef struct merger {
     const mox_tokenizer *t;
     char *text;
     uint32_t n_text;
     symbol *symbols;
     int32_t n_symbols;
-    pair *heap;
-    size_t n_heap;
+    tok_heap heap;
 } merger;
 
 static size_t text_room(size_t n)
@@ -45,41 +38,16 @@ static size_t text_room(size_t n)
 
 size_t tok_spm_work_bytes(size_t n)
 {
-    return text_room(n) + (n + 1) * sizeof(symbol) + 2 * (n + 1) * sizeof(pair);
+    return text_room(n) + (n + 1) * sizeof(symbol) + 2 * (n + 1) * sizeof(tok_pair);
 }
 
-/* Higher score first, then the one further left. */
-static bool before(const pair *a, const pair *b)
+/* A number that is lower where the score is higher: the bits of a float, turned so that they order like the float. */
+static uint32_t order_of(float score)
 {
-    return a->score > b->score || (a->score == b->score && a->left < b->left);
-}
-
-static void heap_push(merger *m, pair p)
-{
-    size_t i = m->n_heap++;
-    while (i > 0 && before(&p, &m->heap[(i - 1) / 2])) {
-        m->heap[i] = m->heap[(i - 1) / 2];
-        i = (i - 1) / 2;
-    }
-    m->heap[i] = p;
-}
-
-static pair heap_pop(merger *m)
-{
-    pair top = m->heap[0], last = m->heap[--m->n_heap];
-    size_t i = 0;
-    for (size_t child = 1; child < m->n_heap; child = 2 * i + 1) {
-        if (child + 1 < m->n_heap && before(&m->heap[child + 1], &m->heap[child])) {
-            child++;
-        }
-        if (!before(&m->heap[child], &last)) {
-            break;
-        }
-        m->heap[i] = m->heap[child];
-        i = child;
-    }
-    m->heap[i] = last;
-    return top;
+    uint32_t bits = 0;
+    score += 0.0f; /* -0 is +0 */
+    memcpy(&bits, &score, sizeof bits);
+    return bits >> 31 ? bits : ~bits & 0x7FFFFFFFu;
 }
 
 static void consider(merger *m, int32_t left, int32_t right)
@@ -90,7 +58,7 @@ static void consider(merger *m, int32_t left, int32_t right)
     const symbol *l = &m->symbols[left], *r = &m->symbols[right];
     uint32_t id = tok_find(m->t, m->text + l->off, (size_t)l->n + r->n);
     if (id != MOX_TOKEN_NONE) {
-        heap_push(m, (pair){m->t->score[id], left, right, l->n + r->n});
+        tok_heap_push(&m->heap, (tok_pair){order_of(m->t->score[id]), left, (uint32_t)right, l->n + r->n});
     }
 }
 
@@ -131,10 +99,10 @@ static void merge_all(merger *m)
     for (int32_t i = 1; i < m->n_symbols; i++) {
         consider(m, i - 1, i);
     }
-    while (m->n_heap > 0) {
-        pair p = heap_pop(m);
-        symbol *l = &m->symbols[p.left], *r = &m->symbols[p.right];
-        if (l->n == 0 || r->n == 0 || l->n + r->n != p.n) {
+    while (m->heap.n > 0) {
+        tok_pair p = tok_heap_pop(&m->heap);
+        symbol *l = &m->symbols[p.left], *r = &m->symbols[p.a];
+        if (l->n == 0 || r->n == 0 || l->n + r->n != p.b) {
             continue;
         }
         l->n += r->n;
@@ -170,7 +138,7 @@ static mox_err spm_encode(const mox_tokenizer *t, const char *text, size_t n, to
     uint8_t *base = work;
     merger m = {.t = t, .text = work};
     m.symbols = (symbol *)(void *)(base + text_room(n));
-    m.heap = (pair *)(void *)(m.symbols + n + 1);
+    m.heap.pairs = (tok_pair *)(void *)(m.symbols + n + 1);
     escape_text(&m, text, n);
     split_text(&m);
     merge_all(&m);

@@ -32,6 +32,22 @@ static inline void tok_emit(tok_out *o, uint32_t id)
     o->n++;
 }
 
+/* Two neighbours that may merge. What they were when they were found is kept, so that a pair whose symbols have become
+ * others can be told when it comes up: heaps take nothing out of the middle. */
+typedef struct tok_pair {
+    uint32_t order; /* lower merges first */
+    int32_t left;   /* symbol */
+    uint32_t a, b;  /* what they were, in the words of the kind */
+} tok_pair;
+
+typedef struct tok_heap {
+    tok_pair *pairs;
+    size_t n;
+} tok_heap;
+
+void tok_heap_push(tok_heap *h, tok_pair p);
+tok_pair tok_heap_pop(tok_heap *h);
+
 typedef struct tok_kind {
     const char *model;  /* tokenizer.ggml.model */
     bool scores, marks; /* the file has scores; pieces write a space as U+2581 */

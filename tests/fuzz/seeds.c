@@ -83,6 +83,10 @@ static void vocabularies(void)
                                    "ab\x04\x03\x05<end>a ab<end> \xE2\x82\xAC";
     static const uint8_t special[] =
         "\x31\x03\x03\x01\x08<|eot_id|>\x04\x02\x02<<\x04\x02\x03<<<a <<<<|eot_id|> <<";
+    /* byte-level: no pieces but the bytes (from id 3 on), merges "e r" and "t er", no ids, Qwen's words */
+    static const uint8_t bytes[] = "\x8B\x00\x02\x68\x00\x75\x00\x01\x77\x00\x03\x01\x01"
+                                   "\x02the other's 1234  \n\n \xE4\xB8\x93\xE5\xAE\xB6";
+    put("tokenizer", "bytes", bytes, sizeof bytes - 1);
     put("tokenizer", "plain", plain, sizeof plain - 1);
     put("tokenizer", "special", special, sizeof special - 1);
 }
