@@ -68,7 +68,7 @@ mox_err mox_mat_job_init(mox_mat_job *j, mox_isa isa, const mox_mat *w, mox_act_
         return MOX_FAIL(MOX_E_ARG, "activations of kind %d do not meet a matrix of type %u", (int)kind,
                         (unsigned)w->type);
     }
-    *j = (mox_mat_job){.w = w, .f = f, .tile = tile, .kind = kind};
+    *j = (mox_mat_job){.w = w, .f = f, .tile = tile, .group = mox_tiles_plain(isa)->group, .kind = kind};
     return MOX_OK;
 }
 
@@ -76,33 +76,6 @@ uint32_t mox_mat_grain(uint32_t n_groups, uint32_t n_workers, uint32_t max)
 {
     uint32_t grain = n_groups / (n_workers * RUNS_PER_WORKER);
     return grain < 1 ? 1 : grain > max ? max : grain;
-}
-
-void mox_mat_block_add(const mox_mat_job *j, uint32_t g, uint32_t b, mox_row_sums *s)
-{
-    uint32_t left = j->w->cols - b * MOX_BLOCK;
-    const void *x[MOX_TILE_ROWS];
-    for (uint32_t i = 0; i < j->n; i++) {
-        x[i] = j->x[i] + b * mox_act_block_bytes(j->kind);
-    }
-    float p[MOX_TILE_ROWS][R];
-    j->tile(j->f, mox_mat_chunk(j->w, g, b), left < MOX_BLOCK ? left : MOX_BLOCK, x, j->n, p);
-    for (uint32_t i = 0; i < j->n; i++) {
-        mox_row_sums_add(&s[i], p[i], b, left <= MOX_BLOCK);
-    }
-}
-
-void mox_mat_group_mul(const mox_mat_job *j, uint32_t g, float (*y)[R])
-{
-    mox_row_sums s[MOX_TILE_ROWS];
-    memset(s, 0, sizeof s);
-    uint32_t n_blocks = mox_mat_blocks(j->w);
-    for (uint32_t b = 0; b < n_blocks; b++) {
-        mox_mat_block_add(j, g, b, s);
-    }
-    for (uint32_t i = 0; i < j->n; i++) {
-        memcpy(y[i], s[i].row, sizeof s[i].row);
-    }
 }
 
 typedef struct mul_job {

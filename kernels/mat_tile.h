@@ -21,9 +21,15 @@ enum { MOX_TILE_ROWS = 4 };
 typedef void mox_tile_fn(const mox_format *f, const uint8_t *chunk, uint32_t cols, const void *const *x,
                          uint32_t n, float (*p)[MOX_ROWS_PER_GROUP]);
 
+typedef struct mox_mat_job mox_mat_job;
+
+/* Group g of the matrix times the job's rows, all blocks in order: y[i][r] is row r of the group for row i. */
+typedef void mox_group_fn(const mox_mat_job *j, uint32_t g, float (*y)[MOX_ROWS_PER_GROUP]);
+
 typedef struct mox_tiles {
     mox_tile_fn *of_type[MOX_TYPE_COUNT]; /* in the type's own kind of activation; NULL: see the next table */
     mox_tile_fn *dequant;                 /* any type with float activations */
+    mox_group_fn *group;                  /* sums of whatever tile; of the plain tables alone */
 } mox_tiles;
 
 extern const mox_tiles mox_tiles_ref; /* the definition */
@@ -65,24 +71,24 @@ static inline size_t mox_act_block_bytes(mox_act_kind kind)
 }
 
 /* Up to MOX_TILE_ROWS rows of activations for one matrix: x[i] is where row i starts. */
-typedef struct mox_mat_job {
+struct mox_mat_job {
     const mox_mat *w;
     const mox_format *f;
     mox_tile_fn *tile;
+    mox_group_fn *group;
     mox_act_kind kind;
     const uint8_t *x[MOX_TILE_ROWS];
     uint32_t n;
-} mox_mat_job;
+};
 
 /* mox_mat_job_init: w's format and tile for activations of a kind. Errors MOX_E_ARG: kinds do not match. */
 MOX_NODISCARD mox_err mox_mat_job_init(mox_mat_job *j, mox_isa isa, const mox_mat *w, mox_act_kind kind);
 
 /* mox_mat_group_mul: group g of the matrix times the job's rows, all blocks in order. */
-void mox_mat_group_mul(const mox_mat_job *j, uint32_t g, float (*y)[MOX_ROWS_PER_GROUP]);
-
-/* mox_mat_block_add: one block's share of that, added to s[i] of the job's rows. Blocks must come in order.
- */
-void mox_mat_block_add(const mox_mat_job *j, uint32_t g, uint32_t b, mox_row_sums *s);
+static inline void mox_mat_group_mul(const mox_mat_job *j, uint32_t g, float (*y)[MOX_ROWS_PER_GROUP])
+{
+    j->group(j, g, y);
+}
 
 /* mox_mat_grain: groups a worker takes at once. */
 uint32_t mox_mat_grain(uint32_t n_groups, uint32_t n_workers, uint32_t max);

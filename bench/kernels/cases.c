@@ -13,7 +13,6 @@
 #include <string.h>
 
 enum { R = MOX_ROWS_PER_GROUP, MIN_REPEATS = 3, SAMPLES = 16 };
-enum { EXPERT_D = 4096, EXPERT_FF = 14336 };
 
 bool bench_mat_mul(const bench_setup *s, mox_type type, mox_isa isa, bench_place place, mox_pool *pool,
                    uint32_t n, bench_line *out)
@@ -52,78 +51,6 @@ bool bench_mat_mul(const bench_setup *s, mox_type type, mox_isa isa, bench_place
                         .equal = ok && bench_same_as_twin(&m, x, n, y)};
     free(x.data);
     free(y);
-    return ok;
-}
-
-bool bench_expert(const bench_setup *s, mox_type type, mox_isa isa, mox_pool *pool, uint32_t n,
-                  bench_line *out)
-{
-    mox_expert_layout l;
-    mox_type types[MOX_SLABS] = {type, type, type};
-    if (n > 64 || mox_expert_layout_init(&l, types, EXPERT_D, EXPERT_FF) != MOX_OK ||
-        s->buffer_bytes < 2 * l.slot_bytes) {
-        return false;
-    }
-    uint32_t n_slots =
-        (uint32_t)(s->buffer_bytes / l.slot_bytes) - 1; /* the last holds a slab in file order */
-    uint8_t *source = s->buffer + n_slots * l.slot_bytes;
-    for (mox_slab b = 0; b < MOX_SLABS; b++) {
-        uint32_t rows = mox_expert_slab_rows(&l, b);
-        bench_fill_rows(type, source, rows * mox_expert_slab_row_bytes(&l, b));
-        for (uint32_t i = 0; i < n_slots; i++) {
-            mox_expert_repack(&l, b, 0, rows, source, s->buffer + i * l.slot_bytes);
-        }
-    }
-    mox_acts x[MOX_ACT_KINDS] = {{0}};
-    mox_act_kind kind = mox_format_of(type)->kind;
-    x[kind] = bench_make_acts(kind, n, EXPERT_D);
-    uint32_t rows[64];
-    for (uint32_t i = 0; i < n; i++) {
-        rows[i] = i;
-    }
-    size_t scratch_bytes = mox_experts_scratch_bytes(&l, 1, n, mox_pool_workers(pool), false);
-    void *scratch = aligned_alloc(64, scratch_bytes);
-    float *e = aligned_alloc(64, (size_t)n * EXPERT_D * sizeof *e),
-          *want = malloc((size_t)n * EXPERT_D * sizeof *e);
-    bool ok = true;
-    uint64_t best = UINT64_MAX, start = mox_now_ns();
-    for (uint32_t i = 0; ok && (i < n_slots || mox_now_ns() - start < s->min_ns); i++) {
-        mox_expert_use use = {.n = n};
-        mox_expert_views(&l, s->buffer + i % n_slots * l.slot_bytes, use.mats);
-        mox_experts_args a = {.use = &use,
-                              .n_uses = 1,
-                              .x = x,
-                              .tok = rows,
-                              .out_row = rows,
-                              .e = e,
-                              .scratch = scratch,
-                              .scratch_bytes = scratch_bytes};
-        uint64_t t0 = mox_now_ns();
-        ok = mox_experts_cpu(pool, isa, &a) == MOX_OK;
-        uint64_t t = mox_now_ns() - t0;
-        best = t < best ? t : best;
-        if (i == 0) {
-            a.e = want;
-            ok = ok && mox_experts_cpu(pool, MOX_ISA_SCALAR, &a) == MOX_OK;
-        }
-    }
-    double weights = 3.0 * EXPERT_D * EXPERT_FF, ns = (double)best;
-    *out = (bench_line){.type = mox_type_info(type)->name,
-                        .isa = mox_isa_name(isa),
-                        .op = "expert",
-                        .place = BENCH_DRAM,
-                        .threads = mox_pool_workers(pool),
-                        .n = n,
-                        .rows = EXPERT_FF,
-                        .cols = EXPERT_D,
-                        .gb_s = (double)l.slot_bytes / ns,
-                        .gweights_s = weights / ns,
-                        .gops = 2 * weights * n / ns,
-                        .equal = ok && memcmp(e, want, (size_t)n * EXPERT_D * sizeof *e) == 0};
-    free(x[kind].data);
-    free(scratch);
-    free(e);
-    free(want);
     return ok;
 }
 

@@ -17,11 +17,12 @@ typedef struct bench_setup {
 } bench_setup;
 
 typedef struct bench_line {
-    const char *type, *isa, *op; /* op: "mat_mul", "panel", "expert", "repack" */
+    const char *type, *isa, *op; /* op: "mat_mul", "panel", "expert", "batch", "repack" */
     bench_place place;
     uint32_t threads, n; /* rows of activations */
     uint32_t rows, cols;
     double gb_s, gweights_s, gops; /* weights' bytes and weights per second; 2 x products per second */
+    double ratio, one_gb_s;        /* batch: time of n tokens over that of one, and one's rate; else 0 */
     bool equal;                    /* to the twin, or for repack: unpacking gives the source back */
 } bench_line;
 
@@ -34,6 +35,9 @@ bool bench_panel(const bench_setup *s, mox_type type, mox_isa isa, bench_place p
 /* An expert of Mixtral's shape through its sliced slot, another slot each time. */
 bool bench_expert(const bench_setup *s, mox_type type, mox_isa isa, mox_pool *pool, uint32_t n,
                   bench_line *out);
+/* One token and n in turns, each through another slot; medians. */
+bool bench_batch(const bench_setup *s, mox_type type, mox_isa isa, mox_pool *pool, uint32_t n,
+                 bench_line *out);
 /* File order to the compute layout, one thread, both sides in DRAM. */
 bool bench_repack(const bench_setup *s, mox_type type, bench_line *out);
 

@@ -41,7 +41,7 @@ static const char usage[] =
     "  --min-ms N    least time per case (default 200)\n"
     "  --type NAME   one tensor type only\n"
     "  --isa NAME    one instruction set only: scalar avx2 avxvnni avx512\n"
-    "  --op NAME     one operation only: mat_mul panel expert repack\n"
+    "  --op NAME     one operation only: mat_mul panel expert batch repack\n"
     "  --n N         one count of tokens only\n"
     "  --json        one JSON document\n";
 
@@ -133,9 +133,13 @@ static void print_line(const bench_line *l, const ceilings *c, double int_ceilin
     const char *place = l->place == BENCH_L2 ? "L2" : "DRAM";
     if (j == NULL) {
         printf("%-8s %-7s %-7s %-4s thr %u n %2u  %7u x %-5u %8.2f GB/s %8.2f Gw/s  read %5.1f %%  int %5.1f "
-               "%%  %s\n",
+               "%%  %s",
                l->op, l->type, l->isa, place, l->threads, l->n, l->rows, l->cols, l->gb_s, l->gweights_s,
                read_pc, int_pc, l->equal ? "equal" : "DIFFERS");
+        if (l->ratio > 0) {
+            printf("  %.3f of one token's time (%.2f GB/s)", l->ratio, l->one_gb_s);
+        }
+        printf("\n");
         fflush(stdout);
         return;
     }
@@ -153,6 +157,10 @@ static void print_line(const bench_line *l, const ceilings *c, double int_ceilin
     mox_json_f64(j, "gops", l->gops);
     mox_json_f64(j, "read_percent", read_pc);
     mox_json_f64(j, "integer_percent", int_pc);
+    if (l->ratio > 0) {
+        mox_json_f64(j, "time_of_one", l->ratio);
+        mox_json_f64(j, "one_gb_s", l->one_gb_s);
+    }
     mox_json_bool(j, "equal", l->equal);
     mox_json_object_end(j);
 }
@@ -211,6 +219,11 @@ static bool run_experts(const run *r, mox_type type, mox_isa isa)
             equal = report(r, &l, isa) && equal;
         }
     }
+    for (uint32_t n = 2; n <= 4; n++) {
+        if (wanted(r->o, "batch", n) && bench_batch(r->s, type, isa, r->pool, n, &l)) {
+            equal = report(r, &l, isa) && equal;
+        }
+    }
     return equal;
 }
 
@@ -218,7 +231,7 @@ static bool run_experts(const run *r, mox_type type, mox_isa isa)
 static bool run_type(const run *r, mox_type type, mox_isa isa)
 {
     bool equal = run_products(r, type, isa);
-    if (isa != MOX_ISA_SCALAR && (type == MOX_TYPE_Q4_K || type == MOX_TYPE_Q8_0)) {
+    if (isa != MOX_ISA_SCALAR && (type == MOX_TYPE_Q4_K || type == MOX_TYPE_Q6_K || type == MOX_TYPE_Q8_0)) {
         equal = run_experts(r, type, isa) && equal;
     }
     return equal;

@@ -21,13 +21,14 @@ typedef struct b32_shape {
 } b32_shape;
 
 /* s[i] += codes of the sub-block at q times the activation's codes from column `col` */
-BODY b32_dot(b32_codes_fn *codes, const uint8_t *q, uint32_t col, const void *const *x, uint32_t n,
-             __m512i *s)
+BODY b32_dot(b32_codes_fn *codes, uint32_t n_lines, const uint8_t *q, uint32_t col, const void *const *x,
+             uint32_t n, __m512i *s)
 {
 #pragma GCC unroll 4
     for (uint32_t k = 0; k < 4; k++) {
         __m512i low, high;
         codes(q, k, &low, &high);
+        fetch_ahead(q + k * LINE, k == 3 ? n_lines - 3 : 1, n);
         EACH_ROW
         {
             const int8_t *a = (const int8_t *)x[i] + col + 4 * k;
@@ -52,7 +53,7 @@ BODY b32(b32_shape f, const uint8_t *chunk, uint32_t cols, const void *const *x,
     for (uint32_t j = 0; j < n_sub; j++, q += f.body) {
         __m512i s[MOX_TILE_ROWS];
         EACH_ROW s[i] = _mm512_set1_epi32(-f.offset * ((const mox_act_b *)x[i])->sum[j]);
-        b32_dot(f.codes, q, 32 * j, x, n, s);
+        b32_dot(f.codes, f.body / LINE, q, 32 * j, x, n, s);
         __m512 d = f.scales(chunk + (size_t)j * f.head);
         EACH_ROW t[i] = b32_add(t[i], d, x[i], j, s[i]);
     }
@@ -91,7 +92,7 @@ BODY iq4_xs(const uint8_t *chunk, uint32_t cols, const void *const *x, uint32_t 
             const int16_t *of = ((const mox_act_k *)x[i])->sum + 2 * j;
             s[i] = _mm512_set1_epi32(-IQ4_OFFSET * (of[0] + of[1]));
         }
-        b32_dot(codes_iq4, q, 32 * j, x, n, s);
+        b32_dot(codes_iq4, 4, q, 32 * j, x, n, s);
         __m512i sc = iq4_xs_scale(chunk, j);
         EACH_ROW sum[i] = _mm512_add_epi32(sum[i], _mm512_mullo_epi32(s[i], sc));
     }

@@ -48,6 +48,7 @@ BODY q4_k(const uint8_t *chunk, uint32_t cols, const void *const *x, uint32_t n,
 #pragma GCC unroll 8
         for (uint32_t k = 0; k < 8; k++) {
             __m512i v = line(q + k * LINE), l = nibbles_low(v), h = nibbles_high(v);
+            fetch_ahead(q + k * LINE, 1, n);
             EACH_ROW
             {
                 const int8_t *a = ((const mox_act_k *)x[i])->q + 64 * c + 4 * k;
@@ -83,6 +84,7 @@ BODY q5_k_pair(const uint8_t *lines, uint32_t c, uint32_t n, __m512i *low, __m51
 #pragma GCC unroll 8
     for (uint32_t k = 0; k < 8; k++) {
         __m512i v = line(q + k * step), fifth = line(lines + (2 * k + 1) * LINE);
+        fetch_ahead(q + k * step, step / LINE, n);
         __m512i l = or_masked(nibbles_low(v), shift_bits(fifth, 4 - 2 * (int)c), bit4);
         __m512i h = or_masked(nibbles_high(v), shift_bits(fifth, 3 - 2 * (int)c), bit4);
         EACH_ROW
@@ -124,7 +126,7 @@ BODY q5_k(const uint8_t *chunk, uint32_t cols, const void *const *x, uint32_t n,
 
 /* Formats with scales per 16. A quarter hg is half h = hg / 2 of the block and 16 of its 32 columns; its step
  * k of four gives the codes of columns 4k..4k+3 of sub-blocks 8h + hg % 2 + {0, 2, 4, 6}, made unsigned by
- * adding `offset`. scales: 16 x 16 signed bytes. */
+ * adding `offset`; it reads n_lines lines, or so. scales: 16 x 16 signed bytes. */
 typedef void k16_codes_fn(const uint8_t *lines, uint32_t hg, uint32_t k, __m512i c[4]);
 
 typedef struct k16_start {
@@ -137,8 +139,8 @@ static inline void k16_starts(const mox_act_k *a, int offset, k16_start *out)
     _mm512_storeu_si512(out->of, _mm512_mullo_epi32(s, _mm512_set1_epi32(-offset)));
 }
 
-BODY k16(k16_codes_fn *codes, int offset, const uint8_t *lines, const uint8_t *scales, const void *const *x,
-         uint32_t n, __m512i *sum)
+BODY k16(k16_codes_fn *codes, uint32_t n_lines, int offset, const uint8_t *lines, const uint8_t *scales,
+         const void *const *x, uint32_t n, __m512i *sum)
 {
     k16_start start[MOX_TILE_ROWS];
     EACH_ROW
@@ -158,6 +160,7 @@ BODY k16(k16_codes_fn *codes, int offset, const uint8_t *lines, const uint8_t *s
         for (uint32_t k = 0; k < 4; k++) {
             __m512i c[4];
             codes(lines, hg, k, c);
+            fetch_ahead(lines + (size_t)(4 * hg + k) * n_lines * LINE, n_lines, n);
             EACH_ROW
             {
                 const int8_t *a = ((const mox_act_k *)x[i])->q + 128 * h + 16 * g + 4 * k;
@@ -197,7 +200,7 @@ BODY q2_k(const uint8_t *chunk, uint32_t cols, const void *const *x, uint32_t n,
     k2_scales s;
     unpack_k2_scales(body, &s);
     __m512i sum[MOX_TILE_ROWS], min[MOX_TILE_ROWS];
-    k16(q2_codes, 0, body + 4 * LINE, s.sc[0], x, n, sum);
+    k16(q2_codes, 1, 0, body + 4 * LINE, s.sc[0], x, n, sum);
     EACH_ROW min[i] = _mm512_setzero_si512();
     for (uint32_t c = 0; c < 8; c++) {
         EACH_ROW min[i] = add_mins(min[i], s.mn, c, ((const mox_act_k *)x[i])->sum);
@@ -226,7 +229,7 @@ BODY q3_k(const uint8_t *chunk, uint32_t cols, const void *const *x, uint32_t n,
     _Alignas(64) uint8_t sc[16][R];
     unpack_q3_scales(body, sc);
     __m512i sum[MOX_TILE_ROWS];
-    k16(q3_codes, Q3_OFFSET, body + Q3_SCALES, sc[0], x, n, sum);
+    k16(q3_codes, 2, Q3_OFFSET, body + Q3_SCALES, sc[0], x, n, sum);
     EACH_ROW k_finish(chunk, sum[i], ((const mox_act_k *)x[i])->d, p[i]);
 }
 
@@ -246,7 +249,7 @@ BODY q6_k(const uint8_t *chunk, uint32_t cols, const void *const *x, uint32_t n,
     (void)cols;
     const uint8_t *body = chunk + Q6_HEAD;
     __m512i sum[MOX_TILE_ROWS];
-    k16(q6_codes, Q6_OFFSET, body + Q6_SCALES, body, x, n, sum);
+    k16(q6_codes, 3, Q6_OFFSET, body + Q6_SCALES, body, x, n, sum);
     EACH_ROW k_finish(chunk, sum[i], ((const mox_act_k *)x[i])->d, p[i]);
 }
 
