@@ -90,11 +90,27 @@ static void lay_out(mox_expert_job *j, uint32_t workers, float *parts)
     }
 }
 
+/* The slices of all items; of one that is still arriving as many at a time as there are. */
+static mox_err first_pass(mox_expert_job *j, mox_pool *pool)
+{
+    const mox_experts_args *a = j->a;
+    uint32_t end = mox_expert_units(j), slices = 0;
+    j->first_unit = 0;
+    while (a->arrived != NULL && j->n_items > 0 && slices < j->n_slices) {
+        MOX_TRY(a->arrived(a->arrived_ctx, &slices));
+        uint32_t here = mox_expert_units_in(j, slices);
+        mox_pool_for(pool, here - j->first_unit, 1, mox_expert_unit_range, j);
+        j->first_unit = here;
+    }
+    mox_pool_for(pool, end - j->first_unit, 1, mox_expert_unit_range, j);
+    return MOX_OK;
+}
+
 /* Both passes over the items gathered so far. */
 static mox_err turn(mox_expert_job *j, mox_pool *pool, float *parts)
 {
     lay_out(j, mox_pool_workers(pool), parts);
-    mox_pool_for(pool, mox_expert_units(j), 1, mox_expert_unit_range, j);
+    MOX_TRY(first_pass(j, pool));
     if (atomic_load_explicit(&j->not_finite, memory_order_relaxed)) {
         return MOX_FAIL(MOX_E_NUMERIC, "an expert's intermediate vector is not finite");
     }
@@ -175,6 +191,9 @@ mox_err mox_experts_cpu(mox_pool *pool, mox_isa isa, const mox_experts_args *a)
         j.worker_mem = mem;
         j.worker_bytes = mox_expert_wide_worker_bytes(most);
         mem += mox_pool_workers(pool) * j.worker_bytes;
+    }
+    for (uint32_t slices = 0; most > FEW_ROWS && a->arrived != NULL && slices < j.n_slices;) {
+        MOX_TRY(a->arrived(a->arrived_ctx, &slices)); /* panels take the slot as a whole */
     }
     size_t left = a->scratch_bytes - (size_t)(mem - (uint8_t *)a->scratch);
     MOX_TRY(run_wide(&j, pool, isa, mem, left));

@@ -51,6 +51,7 @@ typedef struct mox_expert_job {
     mox_expert_item *item;
     uint32_t n_items;
     uint32_t whole_units; /* spans that are one unit each, over all items; slices after them are one each */
+    uint32_t first_unit;  /* of those that are dealt now */
     uint8_t *worker_mem;  /* [workers][worker_bytes]: h of a slice, many rows */
     size_t worker_bytes;
     atomic_bool not_finite;
@@ -93,8 +94,9 @@ static inline bool mox_expert_round(const mox_vec *vec, mox_act_kind kind, const
            (kind == MOX_ACT_K ? vec->quantize_k(h, cols, &block->k) : vec->quantize_b(h, cols, &block->b));
 }
 
-/* Few rows. Units of the first pass, in the order of the slots' bytes: */
+/* Few rows. Units of the first pass, in the order of the slots' bytes: all, or those in so many slices of one item. */
 uint32_t mox_expert_units(const mox_expert_job *j);
+uint32_t mox_expert_units_in(const mox_expert_job *j, uint32_t slices);
 void mox_expert_unit_range(void *job, uint32_t begin, uint32_t end, uint32_t worker);
 
 /* The second pass: sums of the partials, and the merge where the call has one. */

@@ -21,6 +21,15 @@ uint32_t mox_expert_units(const mox_expert_job *j)
     return j->whole_units + j->n_items * j->n_slices - first_split_slice(j);
 }
 
+uint32_t mox_expert_units_in(const mox_expert_job *j, uint32_t slices)
+{
+    uint32_t split = first_split_slice(j);
+    if (slices < split) {
+        return slices / MOX_SPAN_BLOCKS;
+    }
+    return j->whole_units + (slices < j->n_slices ? slices : j->n_slices) - split;
+}
+
 /* Rows of gate or up that belong to a slice: y[i][c] for neuron c. */
 static void slice_rows(const mox_mat_job *j, uint32_t slice, float (*y)[MOX_SLICE])
 {
@@ -93,7 +102,7 @@ void mox_expert_unit_range(void *arg, uint32_t begin, uint32_t end, uint32_t wor
 {
     (void)worker;
     mox_expert_job *job = arg;
-    for (uint32_t u = begin; u < end; u++) {
+    for (uint32_t u = job->first_unit + begin; u < job->first_unit + end; u++) {
         if (u < job->whole_units) {
             uint32_t span = u % job->n_spans, first = span * MOX_SPAN_BLOCKS, left = job->n_slices - first;
             run_slices(job, &job->item[u / job->n_spans], first,

@@ -190,6 +190,11 @@ typedef struct mox_experts_args { /* e[out_row[j]] = down(silu(gate x[tok[j]]) *
     mox_glu glu;
     void *scratch; /* mox_experts_scratch_bytes or more */
     size_t scratch_bytes;
+    /* NULL: all bytes are there. Of a single use whose slot is still being filled: waits for more than *slices of its
+     * first slices and says how many there are, UINT32_MAX when it is whole. Asked until then or until it fails;
+     * its error is the operation's. */
+    mox_err (*arrived)(void *ctx, uint32_t *slices);
+    void *arrived_ctx;
 } mox_experts_args;
 
 typedef struct mox_swiglu_args { /* h = silu(gate) * up, both [n][d_ff]; may be in place on gate */

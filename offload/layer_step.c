@@ -125,7 +125,7 @@ static void start_queued(mox_store *st)
 static void lease(mox_store *st, mox_need_entry *n, mox_lease *out)
 {
     n->state = MOX_NEED_LEASED;
-    *out = (mox_lease){n->need.expert, n->served, st->info[n->slot].bytes, n->slot, n->generation};
+    *out = (mox_lease){n->need.expert, n->served, st->info[n->slot].bytes, n->slot, n->generation, false};
 }
 
 /* A resident, else the load that ended first; false: nothing yet. */
@@ -150,16 +150,21 @@ static bool try_lease(mox_store *st, mox_lease *out)
     return first != NULL;
 }
 
+mox_err mox_step_fail(mox_store *st, mox_need_entry *n)
+{
+    mox_load_error error = st->info[n->slot].load.error;
+    mox_ram_apply(st, MOX_SLOT_TOLD, n->slot, n->generation);
+    n->state = MOX_NEED_DONE;
+    st->failed = true;
+    return mox_files_fail(st, st->cur_layer, n->need.expert, &error);
+}
+
 static mox_err try_fail(mox_store *st)
 {
     for (uint32_t i = 0; i < st->n_needs; i++) {
         mox_need_entry *n = &st->need[i];
         if (n->state == MOX_NEED_WAITING && st->slots.slot[n->slot].state == MOX_SLOT_FAILED) {
-            mox_load_error error = st->info[n->slot].load.error;
-            mox_ram_apply(st, MOX_SLOT_TOLD, n->slot, n->generation);
-            n->state = MOX_NEED_DONE;
-            st->failed = true;
-            return mox_files_fail(st, st->cur_layer, n->need.expert, &error);
+            return mox_step_fail(st, n);
         }
     }
     return MOX_OK;
@@ -219,6 +224,10 @@ mox_err mox_store_next(mox_store *st, mox_lease *out, uint32_t max, uint32_t *n)
             err = MOX_FAIL(MOX_E_INTERNAL, "store: next() with every transit slot leased; release one first");
             break;
         }
+        if (max > 0 && mox_arriving_lease(st, out)) {
+            *n = 1;
+            break;
+        }
         since = since ? since : mox_now_ns();
         pthread_cond_wait(&st->changed, &st->lock);
     }
@@ -265,13 +274,14 @@ static void abandon(mox_store *st, mox_need_entry *n)
         return;
     }
     mox_slot_state s = st->slots.slot[n->slot].state;
+    bool waiting = n->state == MOX_NEED_WAITING || n->state == MOX_NEED_ARRIVING;
     if (n->state == MOX_NEED_RESIDENT) {
         mox_ram_apply(st, MOX_SLOT_UNNEED, n->slot, n->generation);
-    } else if (n->state == MOX_NEED_LEASED || (n->state == MOX_NEED_WAITING && s == MOX_SLOT_PINNED)) {
+    } else if (n->state == MOX_NEED_LEASED || (waiting && s == MOX_SLOT_PINNED)) {
         give_back(st, n);
-    } else if (n->state == MOX_NEED_WAITING && s == MOX_SLOT_FAILED) {
+    } else if (waiting && s == MOX_SLOT_FAILED) {
         mox_ram_apply(st, MOX_SLOT_TOLD, n->slot, n->generation);
-    } else if (n->state == MOX_NEED_WAITING) {
+    } else if (waiting) {
         mox_slot_result r = mox_ram_apply(st, MOX_SLOT_LEAVE, n->slot, n->generation);
         if (r.actions & MOX_SLOT_STOP) {
             mox_files_remove(st, n->slot);

@@ -73,6 +73,7 @@ static void record_begin(mox_store *st, mox_load *load)
     for (uint32_t i = 0; i < l->n_parts; i++) {
         put(l->todo, i, true);
     }
+    load->n_slices = src.n_slices;
     l->first_slice = st->io.slices;
     st->io.slices += src.n_slices;
 }
@@ -179,6 +180,26 @@ static mox_slot_event_kind read_again(mox_store *st, const mox_req *r, const mox
     return MOX_SLOT_READ_AGAIN;
 }
 
+/* Slices that are there and will not be read again: whole and as they should be, and so is every slice that shares
+ * a part with them. */
+static void count_arrived(mox_load *load, const mox_record_src *src)
+{
+    const mox_record_load *l = &load->record;
+    uint32_t good = load->arrived_slices;
+    uint64_t begin, end;
+    for (; good < src->n_slices; good++) {
+        slice_range(src, good, &begin, &end);
+        if (!whole(l, begin, end)) {
+            break;
+        }
+    }
+    uint64_t safe = (uint64_t)good * src->slice_bytes / l->part_bytes * l->part_bytes;
+    uint32_t n = (uint32_t)(safe / src->slice_bytes);
+    if (n > load->arrived_slices) {
+        load->arrived_slices = n;
+    }
+}
+
 /* A file that was written to says so, and not that it is damaged; asked when the load ends or a slice differs. */
 static mox_slot_event_kind record_arrived(mox_store *st, const mox_req *r, uint32_t *parts)
 {
@@ -193,7 +214,11 @@ static mox_slot_event_kind record_arrived(mox_store *st, const mox_req *r, uint3
         load->error = (mox_load_error){MOX_E_CHANGED, 0, 0, src.file, src.off};
         return MOX_SLOT_READ_FAILED;
     }
-    return differs ? read_again(st, r, &src, parts) : MOX_SLOT_READ_DONE;
+    mox_slot_event_kind kind = differs ? read_again(st, r, &src, parts) : MOX_SLOT_READ_DONE;
+    if (kind != MOX_SLOT_READ_FAILED) {
+        count_arrived(load, &src);
+    }
+    return kind;
 }
 
 /* No read goes there, but opening a file tries its alignment on 8 KiB of it. */

@@ -217,6 +217,7 @@ static void wake_waiters(mox_store *st, const mox_req *r, unsigned actions)
     }
     if (actions & MOX_SLOT_WAKE) {
         st->info[r->slot].load.arrived = ++st->arrivals;
+        st->info[r->slot].load.n_slices = 0;
     }
     if (actions & (MOX_SLOT_WAKE | MOX_SLOT_FREED)) {
         pthread_cond_broadcast(&st->changed);
@@ -251,6 +252,7 @@ static void delivered(mox_store *st, mox_req *r)
         if (kind == MOX_SLOT_READ_AGAIN && !st->info[r->slot].load.queued) {
             mox_queue_push(st, r->slot);
         }
+        mox_arriving_wake(st, r->slot);
     }
     slot_event(st, kind, r, parts, &actions);
     if (actions & MOX_SLOT_STOP) {

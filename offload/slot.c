@@ -48,7 +48,11 @@ static void unmap(mox_slots *t, const mox_slot *s)
 /* Owner gone: FREE as soon as no read can write into the bytes any more. */
 static unsigned settle(mox_slot *s)
 {
-    if (s->flying != 0 || (s->state == MOX_SLOT_FAILED && s->waiters != 0)) {
+    bool untold = s->state == MOX_SLOT_FAILED && s->waiters != 0;
+#ifdef MOX_BUG_E1
+    untold = false; /* a waiter that uses what has arrived loses the slot when the rest fails */
+#endif
+    if (s->flying != 0 || untold) {
         return 0;
     }
 #ifdef MOX_BUG_D7
@@ -213,7 +217,13 @@ static mox_slot_result leave(mox_slots *t, mox_slot *s)
 
 static mox_slot_result cancel(mox_slots *t, mox_slot *s)
 {
-    if (s->state != MOX_SLOT_LOADING || s->waiters != 0) {
+#ifdef MOX_BUG_E2
+    bool waited_for =
+        false; /* a refuted prediction is dropped though a waiter already uses what has arrived */
+#else
+    bool waited_for = s->waiters != 0;
+#endif
+    if (s->state != MOX_SLOT_LOADING || waited_for) {
         return refused(t, s);
     }
     return abandon(t, s);

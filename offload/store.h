@@ -78,6 +78,7 @@ typedef struct mox_store_cfg {
     mox_vram_cfg vram; /* layers NULL: none */
     const mox_policy_ops *policy;
     bool look_ahead;
+    bool lease_arriving; /* of packed files: next() also leases experts that are still arriving */
     mox_io_mode io;
     mox_verify verify;
     uint32_t io_depth;        /* requests in flight, 1..64; default 32 */
@@ -123,6 +124,7 @@ typedef struct mox_lease {
     mox_served served; /* RAM, LATE or FILE */
     const uint8_t *slot;
     uint32_t slot_idx, generation; /* checked at release */
+    bool arriving;                 /* not all there yet: read what mox_store_arrived says */
 } mox_lease;
 
 /* A layer step: begin, then next/release until all needs were leased, then end. `needs` are distinct. begin
@@ -131,10 +133,15 @@ typedef struct mox_lease {
  * then in order of arrival; *n is 0 when all needs have been leased. With fewer transit slots than misses it is
  * the release that lets the next wave start. end applies admission. Errors of next: the read's error
  * (MOX_E_IO, MOX_E_CHANGED, MOX_E_CORRUPT) naming layer, expert, file and offset; the step is then over (end
- * must still be called). */
+ * must still be called). With lease_arriving next gives, rather than wait, an expert alone that is still arriving. */
 void mox_store_begin(mox_store *store, uint32_t layer, mox_phase phase, const mox_need *needs, uint32_t n);
 MOX_NODISCARD mox_err mox_store_next(mox_store *store, mox_lease *out, uint32_t max, uint32_t *n);
 void mox_store_release(mox_store *store, const mox_lease *lease);
+
+/* mox_store_arrived: of an arriving lease, how many of its first slices may be read; waits for more than *slices of
+ * them (0 at first). UINT32_MAX: the expert is whole and the lease like any other; only then does what was computed
+ * count. Errors: those of next. */
+MOX_NODISCARD mox_err mox_store_arrived(mox_store *store, const mox_lease *lease, uint32_t *slices);
 void mox_store_end(mox_store *store);
 
 /* mox_store_predict: experts the next layers may want, best first, with scores in 0..1. Reads start only into

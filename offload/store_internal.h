@@ -1,7 +1,8 @@
 /* The store's state, shared by store.c (creation), fill.c, layer_step.c, tier_ram.c (slots and roles), tier_file.c,
- * reads.c, parts_*.c (reads) and lookahead.c (predictions). One mutex guards everything that both threads touch; what belongs to one thread
- * alone says so. Bytes of a slot are written by the I/O thread while it is LOADING and read by the step
- * thread while it is PINNED; the mutex orders the two.
+ * reads.c, parts_*.c (reads), arriving.c (leases before the last read) and lookahead.c (predictions). One mutex
+ * guards everything that both threads touch; what belongs to one thread alone says so. Bytes of a slot are written
+ * by the I/O thread while it is LOADING and read by the step thread while it is PINNED, or before that up to
+ * arrived_slices; the mutex orders the two.
  */
 #ifndef MOX_OFFLOAD_STORE_INTERNAL_H
 #define MOX_OFFLOAD_STORE_INTERNAL_H
@@ -61,6 +62,9 @@ typedef struct mox_load {
     bool queued;
     uint64_t queued_at; /* io_limit_bps only */
     uint64_t arrived;   /* order in which loads ended */
+    /* Of a load that can be leased while it arrives, else 0: its slices, those at the front that are there for good,
+     * and at how many of these the step thread wants to be woken. */
+    uint32_t n_slices, arrived_slices, wake_slices;
     mox_load_error error;
     union {
         mox_slab_load slabs;
@@ -96,6 +100,7 @@ typedef struct mox_layer_state {
 typedef enum mox_need_state {
     MOX_NEED_RESIDENT, /* protected, not leased yet */
     MOX_NEED_WAITING,  /* its load is under way */
+    MOX_NEED_ARRIVING, /* its load is under way, and it is leased (arriving.c) */
     MOX_NEED_QUEUED,   /* no transit slot yet: a later wave */
     MOX_NEED_LEASED,
     MOX_NEED_DONE,
@@ -245,6 +250,13 @@ void mox_ram_cancel(mox_store *st, uint32_t slot);
 /* The pages of a piece of a slot are faulted in now rather than by the read that first fills them; a piece behind the
  * slot's end is none. No lock needed. */
 void mox_ram_populate(const mox_store *st, uint32_t slot, size_t off, size_t bytes);
+
+/* layer_step.c; lock held: the step is over, since this need's load failed; its error */
+mox_err mox_step_fail(mox_store *st, mox_need_entry *n);
+
+/* arriving.c; the lock is held in both */
+bool mox_arriving_lease(mox_store *st, mox_lease *out); /* an expert of which half is there; false: not yet */
+void mox_arriving_wake(mox_store *st, uint32_t slot);   /* a part has come */
 
 /* reads.c: until the thread is told to stop and nothing is in flight */
 void mox_reads_serve(mox_store *st);

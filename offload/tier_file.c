@@ -58,6 +58,7 @@ void mox_files_queue(mox_store *st, uint32_t slot, mox_read_kind kind)
     mox_load *load = &st->info[slot].load;
     load->kind = kind;
     load->error = (mox_load_error){.code = MOX_OK};
+    load->n_slices = load->arrived_slices = load->wake_slices = 0;
     st->io.parts->begin(st, load);
     mox_queue_push(st, slot);
 }
@@ -76,6 +77,7 @@ void mox_files_raise(mox_store *st, uint32_t slot)
 void mox_files_remove(mox_store *st, uint32_t slot)
 {
     mox_queue_unlink(st, slot);
+    st->info[slot].load.n_slices = 0;
     st->io.cancel_pending = true;
 }
 

@@ -154,6 +154,16 @@ static mox_err merge_weights(mox_graph *g, const mox_moe_op *op, const float **o
     return g->ops->ranks(g->ops, g->stream, &a);
 }
 
+/* Of an expert that is computed while it arrives (the first lease). */
+static mox_err arrived(void *graph, uint32_t *slices)
+{
+    mox_graph *g = graph;
+    uint64_t begin = mox_now_ns();
+    mox_err err = mox_store_arrived(g->store, &g->moe.leases[0], slices);
+    g->wait_ns += mox_now_ns() - begin;
+    return err;
+}
+
 /* The experts of these leases, and the merge if they are the layer's last. */
 static mox_err compute_experts(mox_graph *g, const mox_layer_op *op, const float *weights, uint32_t n_leases,
                                bool last)
@@ -188,7 +198,9 @@ static mox_err compute_experts(mox_graph *g, const mox_layer_op *op, const float
                           .act_f32 = g->dims.act_f32,
                           .glu = h->glu,
                           .scratch = b->scratch,
-                          .scratch_bytes = b->scratch_bytes};
+                          .scratch_bytes = b->scratch_bytes,
+                          .arrived = b->leases[0].arriving ? arrived : NULL,
+                          .arrived_ctx = g};
     return mox_graph_named(g->ops->experts(g->ops, g->stream, &a), op->layer, "experts");
 }
 

@@ -269,6 +269,7 @@ static void store_base(const mox_plan_in *in, mox_placement *p)
     p->store.layout = mox_model_layout_ops(in->m);
     p->store.policy = in->policy;
     p->store.look_ahead = in->dims->look_ahead;
+    p->store.lease_arriving = true;
     p->store.io = in->cfg->io;
     p->store.verify = in->cfg->verify;
     p->store.io_limit_bps = in->cfg->io_limit_bps;

@@ -148,6 +148,46 @@ static void for_ever(const mox_io_ops *inner, bool packed)
     fx_remove(&fx);
 }
 
+/* The first or the last read of an expert breaks for good while the step computes with what has arrived: the error is
+ * the one that it gets without that, and nothing of the expert is handed out as whole. */
+Test(io_faults, an_expert_fails_while_it_is_used)
+{
+    static const mox_err expect[] = {
+        [SEAM_ZERO] = MOX_E_CHANGED, [SEAM_EIO] = MOX_E_IO, [SEAM_CORRUPT] = MOX_E_CORRUPT};
+    static const seam_fault faults[] = {SEAM_ZERO, SEAM_EIO, SEAM_CORRUPT};
+    alarm(DEADLINE_S);
+    fixture fx;
+    fx_write_packed(&fx, 4);
+    uint32_t arrived = 0;
+    for (uint32_t i = 0; i < 3 * 24; i++) {
+        run r = {.fault = faults[i % 3], .nth = 1 + i / 3, .for_ever = true};
+        memset(&the_seam, 0, sizeof the_seam);
+        the_seam = (seam){
+            .inner = &mox_io_preads, .fault = r.fault, .nth = r.nth, .for_ever = true, .first_too = true};
+        mox_store_cfg cfg = fx_cfg(&fx);
+        cfg.io_override = &seam_ops;
+        cfg.io_override_ctx = &the_seam;
+        cfg.io_limit_bps = 4 << 20;
+        cr_assert_eq(fx_open(&fx, &cfg), MOX_OK, "%s", mox_err_last()->msg);
+        size_t wrong = 0;
+        fx.n_arrived = 0;
+        mox_err err = fx_step(&fx, 0, (uint32_t[]){2}, 1, &wrong);
+        cr_assert_eq(wrong, 0, "%s n=%u: wrong bytes were handed out", seam_fault_name(r.fault), r.nth);
+        if (the_seam.fired > 0) {
+            cr_assert_eq(err, expect[r.fault], "%s n=%u: %s", seam_fault_name(r.fault), r.nth,
+                         mox_err_name(err));
+            check_error(&fx, err, &r);
+            arrived += fx.n_arrived;
+        } else {
+            cr_assert_eq(err, MOX_OK);
+        }
+        fx_assert_at_rest(&fx);
+        fx_close(&fx);
+    }
+    cr_assert_gt(arrived, 0, "no expert was in use when its read failed");
+    fx_remove(&fx);
+}
+
 Test(io_faults, once_plain_uring_short_zero_again)
 {
     once(&mox_io_ring, false, SEAM_SHORT, SEAM_EINTR);

@@ -370,6 +370,91 @@ Test(expert, sliced_slot_gives_the_bits_of_single_operations)
     }
 }
 
+/* A slot that fills up while it is computed with: what has not arrived is not a number. */
+typedef struct arriving_slot {
+    const uint8_t *whole;
+    uint8_t *slot;
+    const mox_expert_layout *l;
+    uint32_t step, fail_at, calls;
+} arriving_slot;
+
+static mox_err arrive(void *ctx, uint32_t *slices)
+{
+    arriving_slot *a = ctx;
+    uint32_t had = *slices, n = had + a->step;
+    a->calls++;
+    if (n >= a->fail_at) {
+        return MOX_FAIL(MOX_E_IO, "the rest does not come");
+    }
+    n = n < a->l->n_slices ? n : a->l->n_slices;
+    size_t begin = had * a->l->slice_bytes,
+           end = n < a->l->n_slices ? n * a->l->slice_bytes : a->l->slot_bytes;
+    memcpy(a->slot + begin, a->whole + begin, end - begin);
+    *slices = n == a->l->n_slices ? UINT32_MAX : n;
+    return MOX_OK;
+}
+
+Test(expert, computed_while_it_arrives_gives_the_same_bits)
+{
+    enum { D = 256, FF = 256 * 11 + 128, ROWS = 9 };
+    static const uint32_t n_of[] = {1, 4, ROWS};
+    mox_expert_layout l;
+    mox_type types[MOX_SLABS] = {MOX_TYPE_Q4_K, MOX_TYPE_F16, MOX_TYPE_F16};
+    cr_assert_eq(mox_expert_layout_init(&l, types, D, FF), MOX_OK);
+    cr_assert_eq(l.n_slices, 12);
+    uint64_t s = 62;
+    uint8_t *whole = aligned_alloc(64, l.slot_bytes), *slot = aligned_alloc(64, l.slot_bytes);
+    for (mox_slab b = 0; b < MOX_SLABS; b++) {
+        uint32_t rows = mox_expert_slab_rows(&l, b), cols = b == MOX_SLAB_DOWN ? FF : D;
+        uint8_t *slab = fx_weights(mox_format_of(types[b]), rows, cols, &s);
+        mox_expert_repack(&l, b, 0, rows, slab, whole);
+        free(slab);
+    }
+    mox_acts x[MOX_ACT_KINDS];
+    real_acts(x, ROWS, D, &s);
+    static uint32_t row[ROWS];
+    static float e[2][ROWS * D];
+    for (uint32_t i = 0; i < ROWS; i++) {
+        row[i] = i;
+    }
+    for (uint32_t at = 0; at < 3 * 13 * 2; at++) {
+        uint32_t n = n_of[at % 3], threads = 1 + at / 3 % 2 * 2, step = 1 + at / 6;
+        mox_pool *pool = fx_pool(threads);
+        size_t bytes = mox_experts_scratch_bytes(&l, 1, n, threads, false);
+        void *scratch = aligned_alloc(64, bytes);
+        mox_expert_use use = {.n = n};
+        mox_experts_args a = {.use = &use,
+                              .n_uses = 1,
+                              .x = x,
+                              .tok = row,
+                              .out_row = row,
+                              .e = e[0],
+                              .scratch = scratch,
+                              .scratch_bytes = bytes};
+        mox_expert_views(&l, whole, use.mats);
+        cr_assert_eq(mox_experts_cpu(pool, mox_isa_best(), &a), MOX_OK);
+        arriving_slot arriving = {.whole = whole, .slot = slot, .l = &l, .step = step, .fail_at = UINT32_MAX};
+        memset(slot, 0xff, l.slot_bytes);
+        mox_expert_views(&l, slot, use.mats);
+        a.e = e[1];
+        a.arrived = arrive;
+        a.arrived_ctx = &arriving;
+        cr_assert_eq(mox_experts_cpu(pool, mox_isa_best(), &a), MOX_OK);
+        cr_assert_eq(arriving.calls, (l.n_slices + step - 1) / step, "asked until the slot is whole");
+        cr_assert(fx_same(e[0], e[1], n * D), "%u rows, %u threads, %u slices at a time", n, threads, step);
+        arriving.fail_at = l.n_slices;
+        memset(slot, 0xff, l.slot_bytes);
+        cr_assert_eq(mox_experts_cpu(pool, mox_isa_best(), &a), MOX_E_IO, "not an error of its own");
+        free(scratch);
+        mox_pool_destroy(&pool);
+    }
+    for (int k = 0; k < MOX_ACT_KINDS; k++) {
+        free(x[k].data);
+    }
+    free(slot);
+    free(whole);
+}
+
 /* Few rows and many rows, in one call with the merge and in calls of their own with as little scratch as each needs. */
 Test(expert, a_call_for_all_gives_the_bits_of_one_for_each)
 {

@@ -1,13 +1,14 @@
 /* Walks every state that the slot life-cycle can reach, with the production transition function compiled in.
  *
  * World: 2 slots, 3 experts, 2 requests, and 2 workers that each want any set of one or two experts. Every
- * interleaving of: place a need, look up without protection and pin later, pin, use, release, give up;
- * prefetch, refute a prefetch, choose any victim at any time; hand a part to the system, and let it complete,
- * fail, come back with wrong bytes (read again) or be reported twice. Breadth first, so that the trace
- * printed for a violation is a shortest one.
+ * interleaving of: place a need, look up without protection and pin later, use the first part while the second
+ * arrives, pin, use, release, give up; prefetch, refute a prefetch, choose any victim at any time; hand a part to
+ * the system, and let it complete, fail, come back with wrong bytes (read again) or be reported twice. Breadth
+ * first, so that the trace printed for a violation is a shortest one.
  *
  * Checked in every state: the table's invariants (mox_slots_check: I1-I4, I10, I11), and what they are for,
- * seen from outside: a worker that holds an expert sees all bytes of that expert and of nothing else, every
+ * seen from outside: a worker that holds an expert sees all bytes of that expert and of nothing else, one that
+ * began early sees those of the first part, every
  * request in flight is known to exactly one slot (I12), pins and needs are those of the workers, a failure is
  * told to each waiter once (I8), a completion that was counted is never counted again. At the end: from every
  * state the world can still come to rest (nobody waits for ever, no slot is lost).
@@ -38,7 +39,17 @@ enum {
     KEY_BYTES = 48
 };
 
-typedef enum entry_state { NOTHING, WANTED, HELD, WAITING, LEASED, PEEKED, PEEK_LEASED, ENDED } entry_state;
+typedef enum entry_state {
+    NOTHING,
+    WANTED,
+    HELD,
+    WAITING,
+    LEASED,
+    PEEKED,
+    PEEK_LEASED,
+    ENDED,
+    EARLY /* waits, and uses the first part meanwhile */
+} entry_state;
 
 typedef struct entry {
     uint8_t state, expert, slot;
@@ -352,8 +363,9 @@ static void must(mox_slot_result r, const char *what)
 
 /* ---- what a worker may do with one entry; false: not possible in this state ---- */
 
-enum { W_PLACE, W_PEEK, W_TAKE, W_RELEASE, W_GIVE_UP, W_ACTIONS };
-static const char *const worker_action[W_ACTIONS] = {"place", "look up", "take", "release", "give up"};
+enum { W_PLACE, W_PEEK, W_EARLY, W_TAKE, W_RELEASE, W_GIVE_UP, W_ACTIONS };
+static const char *const worker_action[W_ACTIONS] = {"place", "look up", "use the first part",
+                                                     "take",  "release", "give up"};
 
 static bool place(world *w, entry *e)
 {
@@ -384,6 +396,22 @@ static bool peek(world *w, entry *e)
     return true;
 }
 
+/* The load is under way and its first part is there for good. */
+static bool use_early(world *w, entry *e)
+{
+    const mox_slot *s = &w->slot[e->slot];
+    if (e->state != WAITING || s->state != MOX_SLOT_LOADING || w->content[e->slot][0] != e->expert + 1) {
+        return false;
+    }
+    e->state = EARLY;
+    return true;
+}
+
+static bool waits(const entry *e)
+{
+    return e->state == WAITING || e->state == EARLY;
+}
+
 static bool take(world *w, entry *e)
 {
     const mox_slot *s = &w->slot[e->slot];
@@ -393,9 +421,9 @@ static bool take(world *w, entry *e)
     } else if (e->state == PEEKED) {
         mox_slot_result r = on_slot(w, MOX_SLOT_PIN, e->slot, e->generation);
         e->state = r.verdict == MOX_SLOT_DID ? PEEK_LEASED : WANTED;
-    } else if (e->state == WAITING && s->state == MOX_SLOT_PINNED) {
+    } else if (waits(e) && s->state == MOX_SLOT_PINNED) {
         e->state = LEASED; /* pinned for it by the last read */
-    } else if (e->state == WAITING && s->state == MOX_SLOT_FAILED) {
+    } else if (waits(e) && s->state == MOX_SLOT_FAILED) {
         must(on_slot(w, MOX_SLOT_TOLD, e->slot, e->generation),
              "I8: a waiter could not be told of a failure");
         e->state = ENDED;
@@ -426,7 +454,7 @@ static bool give_up(world *w, entry *e)
     } else if (e->state == HELD) {
         must(on_slot(w, MOX_SLOT_UNNEED, e->slot, e->generation), "a need could not be given back");
         e->state = ENDED;
-    } else if (e->state == WAITING && s->state == MOX_SLOT_LOADING) {
+    } else if (waits(e) && s->state == MOX_SLOT_LOADING) {
         mox_slot_result r = on_slot(w, MOX_SLOT_LEAVE, e->slot, e->generation);
         must(r, "a waiter could not leave");
         if (r.actions & MOX_SLOT_STOP) {
@@ -446,6 +474,8 @@ static bool act_worker(world *w, entry *e, int action)
         return place(w, e);
     case W_PEEK:
         return peek(w, e);
+    case W_EARLY:
+        return use_early(w, e);
     case W_TAKE:
         return take(w, e);
     case W_RELEASE:
@@ -653,7 +683,7 @@ static void check_holders(const world *w)
             const entry *e = &w->entry[i][k];
             const mox_slot *s = &w->slot[e->slot];
             bool leased = e->state == LEASED || e->state == PEEK_LEASED;
-            bool granted = e->state == WAITING && s->state == MOX_SLOT_PINNED;
+            bool granted = waits(e) && s->state == MOX_SLOT_PINNED;
             if ((leased || granted || e->state == HELD) && age(w, e->slot, e->generation)) {
                 fail("I6: the slot of a holder was reused");
             }
@@ -661,12 +691,16 @@ static void check_holders(const world *w)
                 (w->content[e->slot][0] != e->expert + 1 || w->content[e->slot][1] != e->expert + 1)) {
                 fail("a worker computes with bytes that are not those of its expert");
             }
-            if (e->state == WAITING && s->state != MOX_SLOT_LOADING && s->state != MOX_SLOT_PINNED &&
+            if (e->state == EARLY &&
+                (age(w, e->slot, e->generation) || w->content[e->slot][0] != e->expert + 1)) {
+                fail("a part was overwritten while a waiter used it");
+            }
+            if (waits(e) && s->state != MOX_SLOT_LOADING && s->state != MOX_SLOT_PINNED &&
                 s->state != MOX_SLOT_FAILED) {
                 fail("a waiter waits for a slot that will never answer");
             }
             pins[e->slot] += leased || granted;
-            needs[e->slot] += e->state == HELD || e->state == WAITING || e->state == LEASED;
+            needs[e->slot] += e->state == HELD || waits(e) || e->state == LEASED;
         }
     }
     for (int i = 0; i < SLOTS; i++) {

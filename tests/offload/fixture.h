@@ -31,6 +31,7 @@ typedef struct fixture {
     const char *files[1];
     mox_arena arena;
     mox_store *store;
+    uint32_t n_arrived; /* times that some slices of an expert could be read before its load ended */
     mox_log log;
     char logged[FX_LOG];
 } fixture;
@@ -53,7 +54,7 @@ void fx_record(void *ctx, uint32_t layer, uint32_t expert, mox_record_src *out);
 void fx_source(void *ctx, uint32_t layer, uint32_t expert, uint32_t slab, mox_slab_src *out);
 
 /* One layer step over distinct experts: begin, next, check, release, end. Returns the first error of next;
- * *wrong counts wrong words over all leases. */
+ * *wrong counts wrong words over all leases, and wrong slices of those that were still arriving. */
 mox_err fx_step(fixture *fx, uint32_t layer, const uint32_t *experts, uint32_t n, size_t *wrong);
 /* fx_assert_at_rest: waits for what is still landing; then every slot is free or ready, nothing is needed or
  * in flight, and the slots that say they are kept are those that the layers list. */

@@ -82,6 +82,58 @@ Test(store, serves_right_bytes_with_predictions)
     run_mode(MOX_IO_PREAD, 0, 2, true);
 }
 
+/* A drive so slow that every expert is leased before its last read: slices in order, each right when it is said to be
+ * there (fx_step looks), none after the end. */
+Test(store, records_can_be_read_while_they_arrive)
+{
+    static const uint32_t parts[] = {4096, 8192,
+                                     40000}; /* smaller and larger than a slice, and most of the expert */
+    for (int i = 0; i < 3; i++) {
+        fixture fx;
+        fx_write_packed(&fx, 4);
+        mox_store_cfg cfg = fx_cfg(&fx);
+        cfg.io_request_bytes = parts[i];
+        cfg.io_limit_bps = 4 << 20;
+        cr_assert_eq(fx_open(&fx, &cfg), MOX_OK, "%s", mox_err_last()->msg);
+        for (uint32_t layer = 0; layer < FX_LAYERS; layer++) {
+            size_t wrong = 0;
+            cr_assert_eq(fx_step(&fx, layer, (uint32_t[]){1, 4, 3}, 3, &wrong), MOX_OK);
+            cr_assert_eq(wrong, 0);
+        }
+        cr_assert(i == 2 || fx.n_arrived > FX_LAYERS, "parts of %u bytes: %u times", parts[i], fx.n_arrived);
+        mox_counters c = fx_counters(&fx);
+        cr_assert_gt(c.wait_ns[MOX_PHASE_DECODE], 0);
+        fx_assert_at_rest(&fx);
+        fx_close(&fx);
+        fx_remove(&fx);
+    }
+}
+
+/* A step that ends while it holds an expert that is still arriving leaves it behind like any load it waited for. */
+Test(store, an_arriving_lease_can_be_left)
+{
+    fixture fx;
+    fx_write_packed(&fx, 4);
+    mox_store_cfg cfg = fx_cfg(&fx);
+    cfg.io_limit_bps = 2 << 20;
+    cr_assert_eq(fx_open(&fx, &cfg), MOX_OK, "%s", mox_err_last()->msg);
+    uint32_t arriving = 0;
+    for (uint32_t i = 0; i < 3 * FX_EXPERTS; i++) {
+        mox_need need = {.expert = i % FX_EXPERTS, .n_uses = 1};
+        mox_lease lease;
+        uint32_t n;
+        mox_store_begin(fx.store, 1, MOX_PHASE_DECODE, &need, 1);
+        cr_assert_eq(mox_store_next(fx.store, &lease, 1, &n), MOX_OK);
+        arriving += lease.arriving;
+        mox_store_release(fx.store, &lease);
+        mox_store_end(fx.store);
+    }
+    cr_assert_gt(arriving, FX_EXPERTS, "%u of %u leases", arriving, 3 * FX_EXPERTS);
+    fx_assert_at_rest(&fx);
+    fx_close(&fx);
+    fx_remove(&fx);
+}
+
 /* Sampling looks at one slice in 64, whatever the order of loads; off at none. */
 Test(store, records_are_compared_as_asked)
 {
