@@ -70,6 +70,21 @@ const mox_command mox_commands[] = {
               "as in the model. Every command takes the result like the model itself, with the same results.",
      .n_words = 2,
      .no_model = true},
+    {.name = "quantize",
+     .bit = MOX_CMD_QUANTIZE,
+     .usage = "MODEL OUT --type MIX[,CLASS=TYPE]... [--force]",
+     .summary = "write a model with smaller weights",
+     .examples = "  moxie quantize model-f16.gguf model-q4.gguf --type Q4_K_M\n"
+                 "  moxie quantize model-f16.gguf mix.gguf --type Q4_K_M,experts.down=Q6_K,attention=Q8_0\n",
+     .run = mox_cmd_quantize,
+     .about =
+         "From F32, F16 and BF16 weights. Mixes: F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q2_K_S Q3_K_S\n"
+         "Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ4_NL IQ4_XS MXFP4. Classes: embedding, output,\n"
+         "attention (.q .k .v .qkv .output .other), ffn, experts, shared (.gate .up .down), other; of "
+         "several\n"
+         "that fit a tensor the last one counts. Norms and routers stay as they are.",
+     .n_words = 2,
+     .no_model = true},
     {.name = "explain",
      .bit = MOX_CMD_EXPLAIN,
      .usage = "[CODE]",

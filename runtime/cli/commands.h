@@ -11,6 +11,7 @@ mox_err mox_cmd_logits(mox_opts *o);
 mox_err mox_cmd_perplexity(mox_opts *o);
 mox_err mox_cmd_bench(mox_opts *o);
 mox_err mox_cmd_pack(mox_opts *o);
+mox_err mox_cmd_quantize(mox_opts *o);
 mox_err mox_cmd_completion(mox_opts *o);
 mox_err mox_cmd_config(mox_opts *o);
 mox_err mox_cmd_explain(mox_opts *o);

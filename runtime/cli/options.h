@@ -19,6 +19,7 @@ enum {
     MOX_CMD_PERPLEXITY = 16,
     MOX_CMD_BENCH = 32,
     MOX_CMD_PACK = 64,
+    MOX_CMD_QUANTIZE = 128,
     MOX_CMD_PLAN = 1 << 8,
     MOX_CMD_CONFIG = 1 << 16,
     MOX_CMD_COMPLETION = 1 << 17,
@@ -86,6 +87,7 @@ typedef struct mox_opts {
     uint32_t reps;
     bool origin, strict, csv, list_tensors, list_keys, show_template;
     const char *expect, *compare;
+    const char *weight_type; /* quantize --type */
     uint64_t assume_vram, assume_ram;
     const char *gpu_spec, *sweep, *trace;
     float fail_below;
