@@ -7,6 +7,22 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Which tokenizer, or why none: without one a model takes ids alone. */
+static void tokenizer_text(const mox_gguf *g)
+{
+    mox_str model = {0}, pre = {0};
+    char a[64], b[64];
+    if (!mox_tokenizer_is_known(g)) {
+        printf("  tokenizer   not supported: %s\n", mox_err_last()->msg);
+        return;
+    }
+    bool both = mox_gguf_str(g, "tokenizer.ggml.pre", &pre) == MOX_OK;
+    if (mox_gguf_str(g, "tokenizer.ggml.model", &model) == MOX_OK) {
+        printf("  tokenizer   %s%s%s\n", mox_escape(model, a, sizeof a), both ? ", " : "",
+               mox_escape(pre, b, sizeof b));
+    }
+}
+
 static void info_text(const mox_model_info *m, const mox_gguf *g)
 {
     char a[24], b[24], c[24];
@@ -28,6 +44,7 @@ static void info_text(const mox_model_info *m, const mox_gguf *g)
                mox_gguf_packed(g));
     }
     printf("  quants      %s\n", m->quants);
+    tokenizer_text(g);
     printf("supported: yes\n");
 }
 
@@ -148,6 +165,7 @@ static void info_json(const mox_opts *o, const mox_model_info *m, const mox_gguf
     mox_json_u64(&j, "expert_bytes", m->expert_bytes);
     mox_json_u64(&j, "expert_max_bytes", m->expert_max_bytes);
     mox_json_string(&j, "quants", m->quants);
+    mox_json_bool(&j, "tokenizer_supported", mox_tokenizer_is_known(g));
     mox_json_object(&j, "kv_bytes_per_token");
     for (int k = 0; k < MOX_KV_TYPES; k++) {
         mox_json_u64(&j, mox_kv_type_name((mox_kv_type)k), m->kv_bytes_per_token[k]);

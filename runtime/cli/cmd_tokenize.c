@@ -41,6 +41,10 @@ mox_err mox_cmd_tokenize(mox_opts *o)
     mox_err err;
     MOX_TRY_GOTO(err, mox_gguf_open(&g, o->cfg.model), out);
     MOX_TRY_GOTO(err, mox_tokenizer_create(&t, g), out);
+    if (mox_tokenizer_note(t) != NULL) {
+        const mox_log log = {.fn = mox_ui_log, .level = MOX_LOG_WARN};
+        mox_log_line(&log, MOX_LOG_WARN, "tokenizer: %s", mox_tokenizer_note(t));
+    }
     MOX_TRY_GOTO(err, mox_cli_read_all("-", &text, &n), out);
     if (n > UINT32_MAX - 8) {
         err = MOX_FAIL(MOX_E_LIMIT, "the text has %zu bytes, the limit is 4 GiB", n);

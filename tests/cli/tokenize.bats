@@ -48,3 +48,40 @@ load lib
     styled 6 MX-6002 tokenize missing.gguf
     styled 2 MX-2002 tokenize "$DEMO" --no-such-option
 }
+
+# The ids of the original library, from the reference model's own tests.
+@test "byte-level BPE: ids, an answer in text, special tokens" {
+    local qwen=$DATA/models/qwen3moe-a.gguf
+    printf 'Hello world' >text
+    mox_in tokenize "$qwen" <text
+    exits 0
+    same "ids" "$(cat out)" "39 68 297 78 259 261 75 67"
+    printf 'a <|im_end|>\n b' >text
+    mox_in tokenize "$qwen" --special <text
+    same "special" "$(cat out)" "64 220 359 198 336"
+    mox_in tokenize "$qwen" <text
+    prints_not 359
+    mox run "$qwen" --raw -p 'Hello world' -n 4 --temp 0 --json
+    exits 0
+    same "the same ids in run" "$(json prompt_tokens)" "[39,68,297,78,259,261,75,67]"
+    mox info "$qwen"
+    exits 0
+    prints '  tokenizer   gpt2, qwen2'
+}
+
+@test "a pre-tokenizer that nobody knows, or that the file does not name" {
+    sed 's/qwen2/qwen9/' "$DATA/models/qwen3moe-a.gguf" >unknown.gguf
+    sed 's/tokenizer.ggml.pre/tokenizer.ggml.xyz/' "$DATA/models/qwen3moe-a.gguf" >unsaid.gguf
+    printf 'a' >text
+    mox_in tokenize unknown.gguf <text
+    exits 3
+    says '"qwen9" is unknown.* qwen2 .*MX-3010'
+    mox info unknown.gguf
+    exits 0
+    prints 'tokenizer   not supported: the pre-tokenizer "qwen9"'
+    mox run unknown.gguf --raw -p a -n 1
+    exits 3
+    mox_in tokenize unsaid.gguf <text
+    exits 0
+    says 'tokenizer.ggml.pre'
+}

@@ -159,6 +159,36 @@ Test(pretok, no_text_takes_long, .timeout = 300)
     }
 }
 
+static mox_err count_bytes(void *ctx, const char *word, size_t n)
+{
+    (void)word;
+    *(size_t *)ctx += n;
+    return MOX_OK;
+}
+
+/* Patterns such as none in the table: steps without end, and more depth than there is memory for. Each ends in an error
+ * that says so, within the memory promised. */
+Test(pretok, patterns_out_of_bounds_end_in_an_error)
+{
+    static const mox_pretok_row bad[] = {{.names = "steps", .patterns = {"(?:a+)+$"}},
+                                         {.names = "depth", .patterns = {"(?:(a)|(?=b)b)*[^ab]"}}};
+    static char text[1 << 16];
+    memset(text, 'a', sizeof text - 1);
+    text[sizeof text - 1] = 'b';
+    for (size_t i = 0; i < 2; i++) {
+        for (int jit = 0; jit < 2; jit++) {
+            size_t bytes = 0;
+            mox_pretok *p = open_row(&bad[i], jit);
+            void *work = malloc(mox_pretok_work_bytes());
+            mox_err err = mox_pretok_split(p, text, sizeof text, count_bytes, &bytes, work);
+            cr_expect_eq(err, MOX_E_LIMIT, "%s, machine code %d: %zu bytes", bad[i].names, jit, bytes);
+            cr_expect(err == MOX_OK || strstr(mox_err_last()->msg, "cannot be cut into words"));
+            free(work);
+            mox_pretok_destroy(&p);
+        }
+    }
+}
+
 static mox_err refuse_second(void *ctx, const char *word, size_t n)
 {
     (void)word;

@@ -36,4 +36,9 @@ for io in uring pread; do
         done
     done
 done
+LD_PRELOAD=$PRELOAD "$MOXIE" run "$DATA/models/qwen3moe-a.gguf" --raw -p 'Words of letters, 1234 digits: byte-level BPE.' \
+    -n 20 --heat off >"$OUT" 2>"$ERR" </dev/null
+rc=$? last="run with byte-level BPE"
+exits 0
+says 'no_alloc: 0 allocator calls'
 finish
