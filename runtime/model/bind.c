@@ -116,6 +116,31 @@ mox_err mox_bind_parts(mox_builder *b, const mox_weight **out, uint32_t parts, u
     return MOX_OK;
 }
 
+mox_err mox_bind_strided(mox_builder *b, const mox_weight **out, uint32_t parts, uint32_t rows, uint32_t cols,
+                         mox_strided where, const char *name)
+{
+    const mox_gguf_tensor *t = mox_find_used(b, name);
+    const uint32_t in_rows = where.turned ? cols : rows, in_cols = where.turned ? rows : cols;
+    if (!t) {
+        return MOX_FAIL(MOX_E_TENSOR, "model: tensor '%s' is missing", name);
+    }
+    MOX_TRY(mox_shape_is(t, in_cols, where.of, 1));
+    MOX_TRY(add_weight(b, out, t, false, where.row0, parts * in_rows, in_cols));
+    mox_weight *w = &b->m->weights[b->m->n_weights - 1];
+    w->rows = parts * rows;
+    w->cols = cols;
+    w->parts = parts;
+    w->stride = where.stride;
+    w->turned = where.turned;
+    w->from = w->type;
+    if (where.turned && w->type != MOX_TYPE_F16 && w->type != MOX_TYPE_BF16) {
+        w->type = MOX_TYPE_F32;
+    }
+    w->part = b->m->part_mats + b->m->n_part_mats;
+    b->m->n_part_mats += parts;
+    return MOX_OK;
+}
+
 mox_err mox_bind_mat(mox_builder *b, const mox_weight **out, uint32_t rows, uint32_t cols, bool optional,
                      const char *fmt, ...)
 {

@@ -131,6 +131,16 @@ MOX_NODISCARD mox_err mox_bind_rows(mox_builder *b, const mox_weight **out, bool
 MOX_NODISCARD mox_err mox_bind_parts(mox_builder *b, const mox_weight **out, uint32_t parts, uint32_t rows,
                                      uint32_t cols, const char *name);
 
+/* The same for parts that do not follow each other: each is `rows` rows of a tensor [cols, of], the next begins `stride`
+ * rows later. turned: what is read are `cols` rows of `rows` each, to be transposed (F32 in memory, unless the file has
+ * F16 or BF16). The tensor exists. */
+typedef struct mox_strided {
+    uint32_t row0, stride, of;
+    bool turned;
+} mox_strided;
+MOX_NODISCARD mox_err mox_bind_strided(mox_builder *b, const mox_weight **out, uint32_t parts, uint32_t rows,
+                                       uint32_t cols, mox_strided where, const char *name);
+
 /* mox_bind_experts: the slabs of one MoE layer, whether merged (blk.N.ffn_gate_exps, or gate and up in one
  * blk.N.ffn_gate_up_exps) or one tensor per expert (blk.N.ffn_gate.E); fills layouts[moe_layer] and the slab table. */
 MOX_NODISCARD mox_err mox_bind_experts(mox_builder *b, uint32_t layer, uint32_t moe_layer, uint32_t d_model,

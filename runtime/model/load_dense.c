@@ -30,20 +30,41 @@ enum {
     POPULATE_BYTES = 2 << 20,
 };
 
-static size_t group_bytes(const mox_weight *w)
+/* Rows as the file has them. */
+static size_t row_bytes(const mox_weight *w)
 {
-    return mox_type_row_bytes(w->type, w->cols) * MOX_ROWS_PER_GROUP;
+    return w->turned ? mox_type_row_bytes(w->from, w->rows / w->parts) : mox_type_row_bytes(w->type, w->cols);
+}
+
+static uint32_t rows_of_part(const mox_weight *w)
+{
+    return w->turned ? w->cols : w->parts ? w->rows / w->parts : w->rows;
+}
+
+/* What a piece has at least: a group of rows, or a whole part where it is to be transposed. */
+static uint32_t group_rows(const mox_weight *w)
+{
+    return w->turned ? w->cols : MOX_ROWS_PER_GROUP;
+}
+
+/* Where a part is transposed, behind the piece: one row as f32, and the part in its type in memory. */
+static size_t turning_bytes(const mox_weight *w)
+{
+    size_t rows = w->turned ? w->rows / w->parts : 0;
+    return mox_round_up(rows * sizeof(float) + rows * w->cols * sizeof(float), EDGE);
 }
 
 /* One buffer: a piece and both edges, widened to the alignment. */
 static size_t buffer_bytes(const mox_model *m)
 {
-    size_t most = PIECE_BYTES;
+    size_t most = PIECE_BYTES, turning = 0;
     for (uint32_t i = 0; i < m->n_weights; i++) {
-        size_t group = group_bytes(&m->weights[i]);
+        const mox_weight *w = &m->weights[i];
+        size_t group = row_bytes(w) * group_rows(w);
         most = group > most ? group : most;
+        turning = turning_bytes(w) > turning ? turning_bytes(w) : turning;
     }
-    return mox_round_up(most, EDGE) + 2 * EDGE;
+    return mox_round_up(most, EDGE) + 2 * EDGE + turning;
 }
 
 /* Of either backend. */
@@ -106,11 +127,16 @@ static void submit(load *l, piece *p)
     l->ops->submit(l->io, &q);
 }
 
+static uint32_t file_rows(const mox_weight *w)
+{
+    return rows_of_part(w) * (w->parts ? w->parts : 1);
+}
+
 /* Cut the next piece and read it into this buffer; false: none is left. */
 static bool start(load *l, piece *p)
 {
     const mox_model *m = l->m;
-    while (l->weight < m->n_weights && l->row >= m->weights[l->weight].rows) {
+    while (l->weight < m->n_weights && l->row >= file_rows(&m->weights[l->weight])) {
         l->weight++;
         l->row = 0;
     }
@@ -118,19 +144,42 @@ static bool start(load *l, piece *p)
         return false;
     }
     const mox_weight *w = &m->weights[l->weight];
-    size_t row_bytes = mox_type_row_bytes(w->type, w->cols);
-    uint64_t most = (l->buf_bytes - 2 * EDGE) / group_bytes(w) * MOX_ROWS_PER_GROUP;
-    uint32_t part_rows = w->parts ? w->rows / w->parts : w->rows;
+    uint64_t most =
+        (l->buf_bytes - 2 * EDGE - turning_bytes(w)) / (row_bytes(w) * group_rows(w)) * group_rows(w);
+    uint32_t part_rows = rows_of_part(w), part = l->row / part_rows;
     uint32_t left = part_rows - l->row % part_rows; /* a piece lies in one part */
-    uint64_t off = w->off + l->row * (uint64_t)row_bytes;
+    uint64_t in_file = w->stride ? part * (uint64_t)w->stride + l->row % part_rows : l->row;
+    uint64_t off = w->off + in_file * row_bytes(w);
     *p = (piece){.w = w, .row0 = l->row, .n = left < most ? left : (uint32_t)most, .buf = p->buf};
     p->off = off & ~(uint64_t)(l->file[w->file].align - 1);
     p->skip = (uint32_t)(off - p->off);
-    p->len = (uint32_t)(p->n * row_bytes);
+    p->len = (uint32_t)(p->n * row_bytes(w));
     l->row += p->n;
     l->n_flying++;
     submit(l, p);
     return true;
+}
+
+/* A whole part, just read, into its matrix the other way round. */
+static void place_turned(const piece *p)
+{
+    const mox_weight *w = p->w;
+    const uint32_t rows = w->rows / w->parts;
+    const size_t size = mox_type_row_bytes(w->type, 1), from = row_bytes(w);
+    float *row = (float *)(uintptr_t)mox_round_up((uintptr_t)(p->buf + p->skip + p->len), sizeof(float));
+    uint8_t *turned = (uint8_t *)(row + rows);
+    for (uint32_t c = 0; c < w->cols; c++) {
+        mox_format_of(w->from)->dequant(p->buf + p->skip + c * from, row, rows);
+        for (uint32_t r = 0; r < rows; r++) {
+            uint8_t *at = turned + (r * (size_t)w->cols + c) * size;
+            if (w->type == MOX_TYPE_F32) {
+                memcpy(at, &row[r], sizeof row[r]);
+            } else { /* the value was in this type before */
+                memcpy(at, p->buf + p->skip + c * from + r * size, size);
+            }
+        }
+    }
+    mox_mat_repack_rows(&w->part[p->row0 / w->cols], 0, rows, turned);
 }
 
 /* Move rows, just read, to where they belong. */
@@ -138,7 +187,9 @@ static void place(const load *l, const piece *p)
 {
     const mox_weight *w = p->w;
     const uint8_t *src = p->buf + p->skip;
-    if (w->as_f32) {
+    if (w->turned) {
+        place_turned(p);
+    } else if (w->as_f32) {
         float *dst = (float *)(uintptr_t)w->f32 + (size_t)p->row0 * w->cols;
         mox_format_of(w->type)->dequant(src, dst, (uint64_t)p->n * w->cols);
     } else if (w->parts) {

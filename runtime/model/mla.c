@@ -6,6 +6,17 @@
 
 #include <stdio.h>
 
+/* Older files have the halves in one piece: of every head its keys' rows, then its values'. The keys' are the transpose of
+ * what is multiplied with. */
+static mox_err bind_whole(mox_builder *b, mox_mla_op *c, uint32_t nope, const char *name)
+{
+    const mox_hparams *h = &b->m->h;
+    mox_strided k = {.stride = nope + h->v_dim, .of = h->n_heads * (nope + h->v_dim), .turned = true};
+    mox_strided v = {.row0 = nope, .stride = k.stride, .of = k.of};
+    MOX_TRY(mox_bind_strided(b, &c->k_b, h->n_heads, h->kv_lora, nope, k, name));
+    return mox_bind_strided(b, &c->v_b, h->n_heads, h->v_dim, h->kv_lora, v, name);
+}
+
 mox_err mox_bind_mla(mox_builder *b, uint32_t layer, mox_attention_op *a)
 {
     const mox_hparams *h = &b->m->h;
@@ -23,6 +34,10 @@ mox_err mox_bind_mla(mox_builder *b, uint32_t layer, mox_attention_op *a)
     MOX_TRY(mox_bind_mat(b, &c->kv_a, h->kv_lora + h->n_rot, d, false, "blk.%u.attn_kv_a_mqa.weight", layer));
     MOX_TRY(mox_bind_f32(b, &c->kv_a_norm, 1, h->kv_lora, false, "blk.%u.attn_kv_a_norm.weight", layer));
     snprintf(name, sizeof name, "blk.%u.attn_k_b.weight", layer);
+    if (!mox_gguf_find(b->g, name)) {
+        snprintf(name, sizeof name, "blk.%u.attn_kv_b.weight", layer);
+        return bind_whole(b, c, nope, name);
+    }
     MOX_TRY(mox_bind_parts(b, &c->k_b, h->n_heads, h->kv_lora, nope, name));
     snprintf(name, sizeof name, "blk.%u.attn_v_b.weight", layer);
     return mox_bind_parts(b, &c->v_b, h->n_heads, h->v_dim, h->kv_lora, name);

@@ -68,7 +68,10 @@ typedef struct mox_weight {
     bool as_f32;
     mox_type type; /* in the file */
     uint32_t rows, cols;
-    uint32_t parts; /* as many matrices of rows / parts rows, one after the other; 0: one */
+    uint32_t parts;  /* as many matrices of rows / parts rows, one after the other; 0: one */
+    uint32_t stride; /* in the file, rows from one part to the next; 0: rows / parts */
+    bool turned;     /* in the file a part has cols rows of rows / parts, in the type `from` */
+    mox_type from;
     uint32_t file;
     uint64_t off, file_bytes;
     mox_mat mat;      /* as_f32 false, after loading */

@@ -18,9 +18,25 @@
 enum { TOKENS = 14, T_BF16 = 30, T_MXFP4 = 39, MX_BLOCK = 32, MX_BYTES = 17 };
 
 static const char *const templates[] = {
-    "mixtral-a", "olmoe-a",  "qwen2moe-a",   "qwen3moe-a",   "qwen3moe-a-qkv",   "granitemoeshared-a",
-    "dbrx-a",    "phimoe-a", "ernie45moe-a", "hunyuanmoe-a", "glm4moe-a",        "minimaxm2-a",
-    "grok-a",    "gptoss-a", "llama4-a",     "deepseek2-a",  "deepseek2-lite-a", "deepseek3-a",
+    "mixtral-a",
+    "olmoe-a",
+    "qwen2moe-a",
+    "qwen3moe-a",
+    "qwen3moe-a-qkv",
+    "granitemoeshared-a",
+    "dbrx-a",
+    "phimoe-a",
+    "ernie45moe-a",
+    "hunyuanmoe-a",
+    "glm4moe-a",
+    "minimaxm2-a",
+    "grok-a",
+    "gptoss-a",
+    "llama4-a",
+    "deepseek2-a",
+    "deepseek2-lite-a",
+    "deepseek3-a",
+    "deepseek3-a-legacy-kv",
 };
 
 typedef struct shape {
@@ -34,7 +50,7 @@ static uint32_t between(rng *r, uint32_t lo, uint32_t hi)
     return lo + rng_below(r, hi - lo + 1);
 }
 
-static shape draw(rng *r, uint32_t old_hd, bool by_32)
+static shape draw(rng *r, uint32_t old_hd, bool by_32, uint32_t nth)
 {
     shape s = {
         .kv = between(r, 1, 3), .hd = 8 * between(r, 1, 7), .experts = between(r, 2, 24), .old_hd = old_hd};
@@ -54,6 +70,13 @@ static shape draw(rng *r, uint32_t old_hd, bool by_32)
     s.vocab = between(r, 200, 400);
     s.q_lora = 8 * between(r, 1, 12);
     s.kv_lora = 8 * between(r, 1, 12);
+    if (nth % 8 == 1) { /* widths of published models that are no multiple of 256, among narrow others */
+        s.d = 2880;
+        s.ff = step * between(r, 1, 4);
+    } else if (nth % 8 == 2) {
+        s.ff = 1408;
+        s.d = 32 * between(r, 1, 3);
+    }
     return s;
 }
 
@@ -147,7 +170,8 @@ static bool shaped_tensor(const shape *s, const mox_gguf_tensor *t, bool mla, ui
                    {"attn_kv_a_mqa", s->d, s->kv_lora + s->rot, 1},
                    {"attn_kv_a_norm", s->kv_lora, 0, 1},
                    {"attn_k_b", s->hd - s->rot, s->kv_lora, s->heads},
-                   {"attn_v_b", s->kv_lora, s->vd, s->heads}};
+                   {"attn_v_b", s->kv_lora, s->vd, s->heads},
+                   {"attn_kv_b", s->kv_lora, s->heads * (s->hd - s->rot + s->vd), 1}};
     for (size_t i = 0; i < sizeof tensors / sizeof tensors[0]; i++) {
         if (strcmp(p, tensors[i].name) == 0) {
             bool vector = tensors[i].out == 0 || (bias && tensors[i].depth == 1);
@@ -314,7 +338,7 @@ static uint32_t check_family(const char *file, uint32_t n, const char *path)
     bool mla = mox_gguf_find(g, "blk.0.attn_kv_a_mqa.weight") != NULL;
     for (uint32_t i = 0; i < n; i++) {
         rng r = {1000 * i + strlen(file)};
-        shape s = draw(&r, info.head_dim, strncmp(file, "gptoss", 6) == 0);
+        shape s = draw(&r, info.head_dim, strncmp(file, "gptoss", 6) == 0, i);
         bool whole = strcmp(info.arch, "llama") == 0 || strcmp(info.arch, "granitemoe") == 0;
         const char *partial = "glm4moe minimax-m2 deepseek2";
         s.rot = whole || !strstr(partial, info.arch) ? s.hd : s.rot;

@@ -32,6 +32,8 @@ static const fam_case fam_cases[] = {
     {"deepseek2-a", 0, false, false},
     {"deepseek2-lite-a", 0, false, false},
     {"deepseek3-a", 0, false, false},
+    {"deepseek2-lite-a-legacy-kv", "deepseek2-lite-a", false, false},
+    {"deepseek3-a-legacy-kv", "deepseek3-a", false, false},
 };
 
 enum { FAM_CASES = sizeof fam_cases / sizeof fam_cases[0] };
