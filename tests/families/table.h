@@ -30,6 +30,7 @@ static const fam_case fam_cases[] = {
     {"gptoss-a-q8_0", 0, true, true},
     {"llama4-a", 0, false, false},
     {"deepseek2-a", 0, false, false},
+    {"deepseek2-a-f32", 0, false, false},
     {"deepseek2-lite-a", 0, false, false},
     {"deepseek3-a", 0, false, false},
     {"deepseek2-lite-a-legacy-kv", "deepseek2-lite-a", false, false},
