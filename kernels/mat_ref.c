@@ -444,7 +444,9 @@ static void group_mul(const mox_mat_job *j, uint32_t g, float (*y)[R])
     const uint32_t n_blocks = mox_mat_blocks(j->w);
     const void *x[MOX_TILE_ROWS];
     mox_row_sums s[MOX_TILE_ROWS];
-    memset(s, 0, sizeof s);
+    for (uint32_t i = 0; i < j->n; i++) {
+        memset(&s[i], 0, sizeof s[i]);
+    }
     for (uint32_t b = 0; b < n_blocks; b++) {
         const uint32_t left = j->w->cols - b * MOX_BLOCK;
         float p[MOX_TILE_ROWS][R];
