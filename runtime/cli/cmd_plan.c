@@ -32,7 +32,7 @@ static void measure_disk(mox_plan_cmd *c, double assumed)
     }
 }
 
-static mox_err measure(mox_plan_cmd *c, uint32_t n_threads)
+mox_err mox_plan_measure(mox_plan_cmd *c, uint32_t n_threads)
 {
     mox_ceiling_crew crew;
     mox_arena arena = {0};
@@ -74,7 +74,7 @@ static mox_err from_table(mox_plan_cmd *c)
     return MOX_OK;
 }
 
-static mox_err situation(mox_plan_cmd *c)
+mox_err mox_plan_situation(mox_plan_cmd *c)
 {
     const mox_opts *o = c->o;
     if (o->gpu_spec) {
@@ -234,13 +234,13 @@ static mox_err refuse(const mox_plan_cmd *c, const mox_plan_view *v)
 static mox_err plan(mox_plan_cmd *c, mox_plan_view *v, mox_plan_sweep *s)
 {
     mox_plan_change change[MOX_PLAN_CHANGES];
-    MOX_TRY(situation(c));
+    MOX_TRY(mox_plan_situation(c));
     mox_err err = mox_plan_compute(c, v);
     if (err != MOX_OK) {
         return err == MOX_E_NO_FIT ? refuse(c, v) : err;
     }
     if (!c->o->gpu_spec) {
-        MOX_TRY(measure(c, v->plan.n_threads));
+        MOX_TRY(mox_plan_measure(c, v->plan.n_threads));
     }
     if (c->o->trace) {
         MOX_TRY(read_trace(c, &v->plan));

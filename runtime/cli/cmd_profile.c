@@ -1,6 +1,7 @@
-/* moxie profile export: a recorded trace (--record) as a table. One row per use of an expert, in the order of
- * the run; the weight with the digits that give its float back. */
+/* moxie profile: its words, and export: a recorded trace (--record) as a table. One row per use of an expert, in the
+ * order of the run; the weight with the digits that give its float back. */
 #include "runtime/cli/commands.h"
+#include "runtime/cli/profile_cmd.h"
 
 #include "profiler/counters.h"
 #include "profiler/trace.h"
@@ -49,13 +50,26 @@ done: /* standard output is looked at by main */
 
 mox_err mox_cmd_profile(mox_opts *o)
 {
-    bool export_word = o->words[0] != NULL && strcmp(o->words[0], "export") == 0;
-    if (!export_word || !o->csv || o->words[1] == NULL) {
-        mox_err err = export_word ? MOX_FAIL(MOX_E_OPTION, "profile export needs --csv and a recorded trace")
-                                  : MOX_FAIL(MOX_E_OPTION, "profile does what? It can export");
-        mox_err_fix(
-            "moxie run MODEL -p \"Why?\" --record run.trace\nmoxie profile export --csv run.trace > run.csv");
-        return err;
+    static const struct {
+        const char *word;
+        mox_err (*run)(const mox_opts *o);
+    } words[] = {{"export", export_csv},
+                 {"import", mox_profile_import},
+                 {"what-if", mox_profile_what_if},
+                 {"report", mox_profile_report}};
+    for (size_t i = 0; o->words[0] != NULL && i < sizeof words / sizeof *words; i++) {
+        if (strcmp(o->words[0], words[i].word) == 0 && o->words[1] != NULL && (i > 0 || o->csv)) {
+            return words[i].run(o);
+        }
     }
-    return export_csv(o);
+    mox_err err = o->words[0] == NULL
+                      ? MOX_FAIL(MOX_E_OPTION, "profile does what? It can export, import, what-if and report")
+                      : MOX_FAIL(MOX_E_OPTION, "profile %s needs %s", o->words[0],
+                                 strcmp(o->words[0], "export") == 0   ? "--csv and a recorded trace"
+                                 : strcmp(o->words[0], "import") == 0 ? "a table and --out TRACE"
+                                                                      : "a recorded trace");
+    mox_err_fix(
+        "moxie run MODEL -p \"Why?\" --record run.trace\nmoxie profile report run.trace --model MODEL --out "
+        "run1\nmoxie profile export --csv run.trace > run.csv");
+    return err;
 }

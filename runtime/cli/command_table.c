@@ -20,10 +20,11 @@ const mox_command mox_commands[] = {
      .usage = "[MODEL] [--assume-vram SIZE] [--assume-ram SIZE] [--gpu-spec NAME]",
      .summary = "will it fit, where does everything go, how fast",
      .examples = "  moxie plan mixtral.gguf --ram 16G\n"
-                 "  moxie plan mixtral.gguf --gpu-spec 4060ti16,ddr5-6000 --assume-ram 32G    another machine\n"
+                 "  moxie plan mixtral.gguf --gpu-spec 4060ti16,ddr5-6000 --assume-ram 32G\n"
                  "  moxie plan mixtral.gguf --gpu-spec 4090 --sweep vram=8G..24G\n",
      .run = mox_cmd_plan,
-     .about = "Reads headers only; a file cut off after its header will do. Speeds are predictions. Exit code 0: it\n"
+     .about = "Reads headers only; a file cut off after its header will do. Speeds are predictions. Exit "
+              "code 0: it\n"
               "fits, 4: it does not."},
     {.name = "info",
      .bit = MOX_CMD_INFO,
@@ -110,13 +111,18 @@ const mox_command mox_commands[] = {
      .run = mox_cmd_verify},
     {.name = "profile",
      .bit = MOX_CMD_PROFILE,
-     .usage = "export --csv TRACE [-o FILE]",
-     .summary = "recorded expert use as a table",
+     .usage = "report|what-if|export|import TRACE [--model FILE] [--out DIR]",
+     .summary = "recorded expert use: is the cache good, what would more buy",
      .examples = "  moxie run mixtral.gguf -p \"Why?\" --record run.trace\n"
-                 "  moxie profile export --csv run.trace > run.csv\n",
+                 "  moxie profile report run.trace --model mixtral.gguf --out run1\n"
+                 "  moxie profile what-if run.trace --model mixtral.gguf --ram 24G\n"
+                 "  moxie profile import routing.csv --out other.trace\n",
      .run = mox_cmd_profile,
+     .about =
+         "report: the seven questions as text; with --out also report.html, profile.json, experts.csv and\n"
+         "uses.folded. what-if: every policy and size. import: a table with the columns layer,expert.",
      .n_words = 2,
-     .words = "export",
+     .words = "report what-if export import",
      .no_model = true},
     {.name = "config",
      .bit = MOX_CMD_CONFIG,

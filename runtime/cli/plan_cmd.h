@@ -29,6 +29,10 @@ typedef struct mox_plan_cmd {
  * that works, tiers.fits false. */
 MOX_NODISCARD mox_err mox_plan_compute(const mox_plan_cmd *c, mox_plan_view *out);
 
+/* mox_plan_situation: what --gpu-spec, --assume-vram and --assume-ram say. mox_plan_measure: this machine's rates. */
+MOX_NODISCARD mox_err mox_plan_situation(mox_plan_cmd *c);
+MOX_NODISCARD mox_err mox_plan_measure(mox_plan_cmd *c, uint32_t n_threads);
+
 /* A change that would help, as options for the command line. */
 typedef struct mox_plan_change {
     char options[80];

@@ -399,3 +399,111 @@ Test(policy, curves_equal_replays_and_belady_is_never_beaten)
     }
     cr_assert_gt(compared, 8000);
 }
+
+/* Hits of one list over all layers: every (layer, expert) is an expert of one big layer. */
+static double global_lru(const trace *t, uint32_t kept)
+{
+    static uint32_t experts[MAX_TOKENS * LAYERS * 2];
+    static mox_replay_step steps[MAX_TOKENS * LAYERS];
+    size_t n = (size_t)t->n_tokens * LAYERS;
+    for (size_t i = 0; i < n; i++) {
+        steps[i] = (mox_replay_step){.first = (uint32_t)(2 * i), .n = 2};
+        experts[2 * i] = (uint32_t)(i % LAYERS) * EXPERTS + t->experts[2 * i];
+        experts[2 * i + 1] = (uint32_t)(i % LAYERS) * EXPERTS + t->experts[2 * i + 1];
+    }
+    mox_replay_cfg cfg = {.n_layers = 1,
+                          .n_experts = LAYERS * EXPERTS,
+                          .quota = &kept,
+                          .policy = mox_policy_by_name("lru"),
+                          .margin = MOX_ADMIT_ALWAYS,
+                          .steps = steps,
+                          .n_steps = n,
+                          .experts = experts,
+                          .uses = t->uses};
+    mox_replay_result r;
+    cr_assert(mox_replay(&cfg, &r, NULL) == MOX_OK);
+    return (double)r.hits / (double)r.uses;
+}
+
+/* A token walks over all layers, so a list for all of them has dropped a layer's experts when it comes round again. */
+Test(policy, one_list_for_all_layers_collapses_on_recorded_routing)
+{
+    const char *domains[] = {"english", "c", "german"};
+    for (int d = 0; d < 3; d++) {
+        trace *t = load(domains[d]);
+        mox_replay_result each = replay(t, "lru", 2, NULL, NULL);
+        double own = (double)each.hits / (double)each.uses, shared = global_lru(t, 2 * LAYERS - 2);
+        printf("%s: lru with 2 for each layer %.1f %%, one list of %d %.1f %%\n", domains[d], 100 * own,
+               2 * LAYERS - 2, 100 * shared);
+        cr_assert(shared < 0.02 && own > 0.35, "%s: %.3f, %.3f", domains[d], shared, own);
+        free(t);
+    }
+}
+
+static mox_replay_result with_margin(const trace *t, const char *policy, float margin)
+{
+    uint32_t quotas[LAYERS] = {4, 4, 4, 4, 4, 4};
+    mox_replay_cfg cfg = {LAYERS,     EXPERTS, quotas,   mox_policy_by_name(policy),
+                          margin,     NULL,    t->steps, (size_t)t->n_tokens * LAYERS,
+                          t->experts, t->uses};
+    mox_replay_result r;
+    cr_assert(mox_replay(&cfg, &r, NULL) == MOX_OK);
+    return r;
+}
+
+Test(policy, admission_halves_inserts_for_three_points_of_hits)
+{
+    const char *domains[] = {"english", "c", "german"};
+    for (int d = 0; d < 3; d++) {
+        trace *t = load(domains[d]);
+        mox_replay_result lru = with_margin(t, "lru", MOX_ADMIT_ALWAYS), own = with_margin(t, "dlfu", 1.0f);
+        double uses = (double)lru.uses, tokens = t->n_tokens;
+        printf("%s: 4 of 8 kept: lru %.1f %%, %.2f inserts a token; decayed LFU with a margin of 1 %.1f %%, "
+               "%.2f\n",
+               domains[d], 100 * (double)lru.hits / uses, (double)lru.inserts / tokens,
+               100 * (double)own.hits / uses, (double)own.inserts / tokens);
+        cr_assert(2 * own.inserts <= lru.inserts);
+        cr_assert((double)own.hits >= (double)lru.hits - 0.03 * uses);
+        free(t);
+    }
+}
+
+/* Prompts of 128 tokens, answers of 128: what the prompt used is kept when the answer begins, or what comes first. */
+Test(policy, a_prompt_is_a_better_start_than_none)
+{
+    const char *domains[] = {"english", "c", "german"};
+    uint64_t won = 0, hits[2] = {0}, uses = 0;
+    for (int d = 0; d < 3; d++) {
+        trace *t = load(domains[d]);
+        for (uint32_t seq = 0; seq + 1 <= t->n_tokens / 256; seq++) {
+            float heat[LAYERS * EXPERTS] = {0};
+            uint32_t quotas[LAYERS] = {4, 4, 4, 4, 4, 4};
+            size_t first = (size_t)seq * 256 * LAYERS, middle = first + (size_t)128 * LAYERS;
+            for (size_t i = first; i < middle; i++) {
+                heat[i % LAYERS * EXPERTS + t->experts[2 * i]] += 1.0f;
+                heat[i % LAYERS * EXPERTS + t->experts[2 * i + 1]] += 1.0f;
+            }
+            mox_replay_result r[2];
+            for (int seeded = 0; seeded < 2; seeded++) {
+                mox_replay_cfg cfg = {LAYERS,
+                                      EXPERTS,
+                                      quotas,
+                                      mox_policy_by_name("dlfu"),
+                                      1.0f,
+                                      seeded ? heat : NULL,
+                                      t->steps + middle,
+                                      (size_t)128 * LAYERS,
+                                      t->experts,
+                                      t->uses};
+                cr_assert(mox_replay(&cfg, &r[seeded], NULL) == MOX_OK);
+                hits[seeded] += r[seeded].hits;
+            }
+            uses += r[0].uses;
+            won += r[1].hits > r[0].hits;
+        }
+        free(t);
+    }
+    printf("answers of 128 tokens, 4 of 8 kept: cold %.1f %%, after the prompt %.1f %%\n",
+           100 * (double)hits[0] / (double)uses, 100 * (double)hits[1] / (double)uses);
+    cr_assert(hits[1] > hits[0] && won >= 14, "%llu of 18 sequences gain", (unsigned long long)won);
+}
