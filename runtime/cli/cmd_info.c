@@ -2,10 +2,119 @@
 #include "runtime/cli/commands.h"
 #include "runtime/cli/open.h"
 
+#include "kernels/formats.h"
 #include "profiler/report/json.h"
 
 #include <stdio.h>
 #include <string.h>
+
+/* How each type of a file is computed with; by the header alone, so for models that are not supported too. */
+typedef struct type_use {
+    uint32_t tensors;
+    uint64_t elements, bytes;
+} type_use;
+
+static void count_types(const mox_gguf *g, type_use use[MOX_TYPE_COUNT])
+{
+    memset(use, 0, MOX_TYPE_COUNT * sizeof *use);
+    for (uint32_t i = 0; i < mox_gguf_n_tensors(g); i++) {
+        const mox_gguf_tensor *t = mox_gguf_tensor_at(g, i);
+        use[t->type].tensors++;
+        use[t->type].elements += t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
+        use[t->type].bytes += t->bytes;
+    }
+}
+
+/* NULL: it may stand in a file, but not in a matrix. */
+static const char *computed_how(uint32_t type)
+{
+    static const char *const names[MOX_ACT_KINDS] = {
+        [MOX_ACT_F32] = "f32 activations",
+        [MOX_ACT_K] = "int8 activations, a scale per 256",
+        [MOX_ACT_B32] = "int8 activations, a scale per 32",
+    };
+    const mox_format *f = mox_format_of(type);
+    return f ? names[f->kind] : NULL;
+}
+
+static void types_text(const mox_gguf *g)
+{
+    type_use use[MOX_TYPE_COUNT];
+    char a[24];
+    count_types(g, use);
+    for (uint32_t t = 0; t < MOX_TYPE_COUNT; t++) {
+        if (use[t].tensors) {
+            const char *how = computed_how(t);
+            printf("  %-11s %u tensors, %s: %s\n", mox_type_info(t)->name, use[t].tensors,
+                   mox_human(use[t].bytes, a), how ? how : "cannot be computed with");
+        }
+    }
+}
+
+static void types_json(mox_json *j, const mox_gguf *g)
+{
+    type_use use[MOX_TYPE_COUNT];
+    count_types(g, use);
+    mox_json_array(j, "types");
+    for (uint32_t t = 0; t < MOX_TYPE_COUNT; t++) {
+        if (use[t].tensors) {
+            const char *how = computed_how(t);
+            mox_json_object(j, NULL);
+            mox_json_string(j, "type", mox_type_info(t)->name);
+            mox_json_u64(j, "tensors", use[t].tensors);
+            mox_json_u64(j, "elements", use[t].elements);
+            mox_json_u64(j, "bytes", use[t].bytes);
+            mox_json_bool(j, "supported", how != NULL);
+            mox_json_string(j, "computed", how ? how : "");
+            mox_json_object_end(j);
+        }
+    }
+    mox_json_array_end(j);
+}
+
+/* What the header says of a model that cannot be run, and why it cannot: `why` is the failure's message. */
+static void unsupported(const mox_opts *o, const mox_gguf *g, const char *why)
+{
+    type_use use[MOX_TYPE_COUNT];
+    mox_str arch = {0}, name = {0};
+    char a[64] = "", b[160] = "", size[24];
+    uint64_t params = 0, bytes = 0;
+    count_types(g, use);
+    for (uint32_t t = 0; t < MOX_TYPE_COUNT; t++) {
+        params += use[t].elements;
+    }
+    for (uint32_t i = 0; i < mox_gguf_n_files(g); i++) {
+        bytes += mox_gguf_file_bytes(g, i);
+    }
+    if (mox_gguf_str(g, "general.architecture", &arch) == MOX_OK) {
+        mox_escape(arch, a, sizeof a);
+    }
+    if (mox_gguf_has(g, "general.name") && mox_gguf_str(g, "general.name", &name) == MOX_OK) {
+        mox_escape(name, b, sizeof b);
+    }
+    if (o->json) {
+        mox_json j;
+        mox_json_begin(&j, stdout);
+        mox_json_object(&j, NULL);
+        mox_json_string(&j, "schema", "moxie.info/1");
+        mox_json_string(&j, "model", o->cfg.model);
+        mox_json_string(&j, "name", b);
+        mox_json_string(&j, "arch", a);
+        mox_json_bool(&j, "supported", false);
+        mox_json_string(&j, "why", why);
+        mox_json_u64(&j, "params_total", params);
+        mox_json_u64(&j, "file_bytes", bytes);
+        types_json(&j, g);
+        mox_json_object_end(&j);
+        mox_json_end(&j);
+        return;
+    }
+    printf("%s · %s · %.1f M parameters\n", b, a, (double)params * 1e-6);
+    printf("  file        GGUF v%u, %u file%s, %s\n", mox_gguf_version(g), mox_gguf_n_files(g),
+           mox_gguf_n_files(g) == 1 ? "" : "s", mox_human(bytes, size));
+    types_text(g);
+    printf("supported: no: %s\n", why);
+}
 
 /* Which tokenizer, or why none: without one a model takes ids alone. */
 static void tokenizer_text(const mox_gguf *g)
@@ -44,6 +153,7 @@ static void info_text(const mox_model_info *m, const mox_gguf *g)
                mox_gguf_packed(g));
     }
     printf("  quants      %s\n", m->quants);
+    types_text(g);
     tokenizer_text(g);
     printf("supported: yes\n");
 }
@@ -165,6 +275,7 @@ static void info_json(const mox_opts *o, const mox_model_info *m, const mox_gguf
     mox_json_u64(&j, "expert_bytes", m->expert_bytes);
     mox_json_u64(&j, "expert_max_bytes", m->expert_max_bytes);
     mox_json_string(&j, "quants", m->quants);
+    types_json(&j, g);
     mox_json_bool(&j, "tokenizer_supported", mox_tokenizer_is_known(g));
     mox_json_object(&j, "kv_bytes_per_token");
     for (int k = 0; k < MOX_KV_TYPES; k++) {
@@ -204,6 +315,11 @@ mox_err mox_cmd_info(mox_opts *o)
         } else {
             info_text(&info, g);
         }
+    }
+    if (err != MOX_OK && !parts) {
+        const mox_err_info failed = *mox_err_last();
+        unsupported(o, g, failed.msg);
+        err = mox_err_restore(&failed);
     }
     mox_gguf_close(&g);
     return err;

@@ -19,6 +19,32 @@ load lib
     same "--model=" "$(json model)" "$A"
 }
 
+@test "each type, and how it is computed with" {
+    mox info "$DATA/models/quantmix-a.gguf"
+    exits 0
+    prints 'Q4_K  *[0-9]* tensors, .*: int8 activations, a scale per 256'
+    prints 'Q8_0  *[0-9]* tensors, .*: int8 activations, a scale per 32'
+    prints 'IQ2_XS  *[0-9]* tensors, .*: f32 activations'
+}
+
+@test "a model that is not supported: what it is, and why not" {
+    sed 's/olmoe/olmox/g' "$DATA/models/olmoe-a.gguf" >other.gguf
+    mox info other.gguf
+    exits 3
+    says 'MX-3009'
+    prints 'olmox · [0-9.]* M parameters'
+    prints 'F16  *[0-9]* tensors'
+    prints "^supported: no: model: architecture 'olmox' is not supported"
+    mox info other.gguf --json
+    exits 3
+    is_json
+    same supported "$(json supported)" false
+    sed 's/blk.1.attn_q.weight/blk.1.attn_x.weight/' "$DATA/models/olmoe-a.gguf" >lacks.gguf
+    mox info lacks.gguf
+    exits 3
+    prints "^supported: no: .*'blk.1.attn_q.weight' is missing"
+}
+
 @test "--tensors: a line per tensor, bytes that add up to the file" {
     mox info "$DEMO" --json
     tensors=$(json tensors)
