@@ -75,8 +75,8 @@ const mox_command mox_commands[] = {
      .bit = MOX_CMD_QUANTIZE,
      .usage = "MODEL OUT --type MIX[,CLASS=TYPE]... [--force]",
      .summary = "write a model with smaller weights",
-     .examples = "  moxie quantize model-f16.gguf model-q4.gguf --type Q4_K_M\n"
-                 "  moxie quantize model-f16.gguf mix.gguf --type Q4_K_M,experts.down=Q6_K,attention=Q8_0\n",
+     .examples = "  moxie quantize f16.gguf q4.gguf --type Q4_K_M\n"
+                 "  moxie quantize f16.gguf mix.gguf --type Q4_K_M,experts.down=Q6_K\n",
      .run = mox_cmd_quantize,
      .about =
          "From F32, F16 and BF16 weights. Mixes: F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q2_K_S Q3_K_S\n"

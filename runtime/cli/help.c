@@ -12,8 +12,7 @@ enum { COLUMNS = 80, LEFT = 29, FEW = 12 };
 
 void mox_help_program(void)
 {
-    printf("moxie: run Mixture-of-Experts models that are bigger than the memory they should\n"
-           "fit in\n\n"
+    printf("moxie: run Mixture-of-Experts models that are bigger than memory\n\n"
            "  moxie run -p \"Once upon a time\"                  the built-in demo model\n"
            "  moxie run mixtral.gguf -p \"Why?\" --ram 12G       within 12 GiB of memory\n\n");
     for (const mox_command *c = mox_commands; c->name != NULL; c++) {

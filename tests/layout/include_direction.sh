@@ -25,6 +25,7 @@ allowed() {
     runtime/chat/*) echo '^runtime/(core|gguf|tokenizer|chat)/' ;;
     runtime/dev/backend_emu.c) echo '^(runtime/(core|dev)|emu)/' ;; # of the emulator's module alone
     runtime/dev/*) echo '^(runtime/(core|dev)|profiler|kernels)/' ;;
+    runtime/quantize/*) echo '^(runtime/(core|gguf|quantize)|kernels)/' ;;
     # the rest of runtime: everything below, but not its own clients
     runtime/*) echo '^(runtime/(core|dev|gguf|tokenizer|chat|model|graph|pack|plan|[a-z_]+\.h)|profiler|kernels|offload)' ;;
     *) echo '.' ;;
