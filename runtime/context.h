@@ -9,7 +9,7 @@
 #include "offload/topo.h"
 #include "runtime/core/pool.h"
 #include "runtime/dev/spec.h"
-#include "runtime/graph/graph.h"
+#include "runtime/graph/device.h"
 #include "runtime/moxie.h"
 #include "runtime/plan/placement.h"
 
@@ -37,6 +37,9 @@ struct mox_ctx {
     mox_ctx_gpu gpu;
     mox_store *store;
     mox_graph graph;
+    mox_devices devices;
+    mox_device device_of[MOX_PLAN_MAX_DEVICES];
+    uint64_t device_bytes[MOX_PLAN_MAX_DEVICES]; /* free */
     mox_arena dense, kv, buffers, store_arena;
     mox_hash128_state hash;
     char *text; /* one token's text */
@@ -65,6 +68,11 @@ MOX_NODISCARD mox_err mox_ctx_open_gpu(mox_ctx *ctx);
 MOX_NODISCARD mox_err mox_ctx_map_gpu(mox_ctx *ctx);
 MOX_NODISCARD mox_err mox_ctx_move_dense(mox_ctx *ctx);
 void mox_ctx_close_gpu(mox_ctx *ctx);
+/* devices.c. open: what cfg.device names, without memory yet. start: memory as planned; the store's link. stop: all back,
+ * after the store. Errors: MOX_E_DEVICE, none that can be used; MOX_E_OPTION. */
+MOX_NODISCARD mox_err mox_ctx_devices_open(mox_ctx *ctx);
+MOX_NODISCARD mox_err mox_ctx_devices_start(mox_ctx *ctx);
+void mox_ctx_devices_stop(mox_ctx *ctx);
 
 /* heat.c. mox_ctx_heat_bytes: what take allocates, for the plan. take: Errors MOX_E_NO_MEMORY. load: what to fill by, or
  * NULL; save: at close, while the store is there. */

@@ -12,7 +12,8 @@
 
 mox_err mox_ctx_device_spec(const mox_ctx *ctx, mox_dev_spec *out)
 {
-    return mox_dev_spec_parse(out, ctx->cfg.device ? ctx->cfg.device : "cpu");
+    bool played = ctx->cfg.device && strncmp(ctx->cfg.device, "cpu:", 4) == 0; /* devices.c */
+    return mox_dev_spec_parse(out, ctx->cfg.device && !played ? ctx->cfg.device : "cpu");
 }
 
 /* Types that have no kernel there are refused while nothing has been read yet. */

@@ -17,14 +17,20 @@
 #include "runtime/core/err.h"
 #include "runtime/core/hash.h"
 #include "runtime/core/log.h"
+#include "runtime/graph/miss.h"
 #include "runtime/plan/plan.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 typedef struct mox_ctx mox_ctx;
 
 typedef struct mox_cfg {
-    const char *model;  /* file, any shard, or directory */
-    mox_budget ram;     /* default AUTO */
+    const char *model; /* file, any shard, or directory */
+    mox_budget ram;    /* default AUTO */
+    /* "cpu" (NULL), "cuda" or "emu", with what runtime/dev/spec.h allows behind; or "cpu:vram=SIZE[,n=N]": the CPU plays
+     * devices that compute experts, with so much RAM as their memory (tests). */
+    const char *device;
+    mox_budget vram;    /* of each device's memory, or experts in all; default AUTO: what is free */
+    mox_miss miss;      /* default AUTO */
     uint32_t n_ctx;     /* positions per sequence, reserved in full; 0 = min(trained, 4096) */
     uint32_t n_seq;     /* sequences, default 1 */
     uint32_t n_batch;   /* rows per micro-batch, default 512, clipped to n_ctx * n_seq */
@@ -32,13 +38,12 @@ typedef struct mox_cfg {
     mox_kv_type kv;     /* default F16 */
     mox_io_mode io;
     mox_verify verify;
-    const char *policy; /* "auto", "lru", "lfu", "dlfu", "static" */
-    bool look_ahead;    /* default true */
-    int isa;            /* mox_isa, -1 = best present */
-    const char *device; /* "cpu" (NULL), "cuda" or "emu", with what runtime/dev/spec.h allows behind */
+    const char *policy;     /* "auto", "lru", "lfu", "dlfu", "static" */
+    bool look_ahead;        /* default true */
+    int isa;                /* mox_isa, -1 = best present */
     const char *device_dir; /* where its module lies; NULL: beside the program */
-    bool act_f32;       /* audit: activations not rounded */
-    bool huge_pages;    /* default true: ask for 2 MiB pages */
+    bool act_f32;           /* audit: activations not rounded */
+    bool huge_pages;        /* default true: ask for 2 MiB pages */
     uint64_t seed;
     uint64_t io_limit_bps;    /* bench only */
     bool shuffle_predictions; /* bench only */
@@ -85,6 +90,9 @@ const char *mox_get_device(const mox_ctx *ctx); /* "cpu avx512, 2 threads" */
 const char *mox_get_io(const mox_ctx *ctx);
 /* By what the experts in RAM were chosen at open: "saved heat", "in turn" (of each layer the first), "none". */
 const char *mox_get_fill_order(const mox_ctx *ctx);
+/* How experts that are not in VRAM are computed: "cpu", "copy", "split", or for auto what it chose and the steps' times
+ * that say so. "none" without a device. */
+const char *mox_get_miss(mox_ctx *ctx, char *out, size_t n);
 /* "on", "off", or "switched off": it did not pay, and is tried again now and then. */
 const char *mox_get_look_ahead(const mox_ctx *ctx);
 

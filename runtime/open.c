@@ -119,7 +119,8 @@ static mox_err read_header(mox_ctx *ctx)
         if (mox_tokenizer_is_known(g)) {
             err = mox_tokenizer_create(&ctx->tokenizer, g);
             if (err == MOX_OK && mox_tokenizer_note(ctx->tokenizer)) {
-                mox_log_line(&ctx->cfg.log, MOX_LOG_WARN, "tokenizer: %s", mox_tokenizer_note(ctx->tokenizer));
+                mox_log_line(&ctx->cfg.log, MOX_LOG_WARN, "tokenizer: %s",
+                             mox_tokenizer_note(ctx->tokenizer));
             }
         } else { /* the model can still be run on ids */
             mox_log_line(&ctx->cfg.log, MOX_LOG_WARN, "%s: ids only, no text", mox_err_last()->msg);
@@ -144,8 +145,14 @@ static mox_err prepare(mox_ctx *ctx)
         ctx->text_bytes = MOX_STOP_BYTES + 2 * mox_detok_max(ctx->tokenizer); /* held, a token, a flush */
         metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
     }
-    mox_plan_in in = {
-        .m = ctx->model, .dims = &ctx->dims, .cfg = &ctx->cfg, .policy = policy, .metadata_bytes = metadata};
+    MOX_TRY(mox_ctx_devices_open(ctx));
+    mox_plan_in in = {.m = ctx->model,
+                      .dims = &ctx->dims,
+                      .cfg = &ctx->cfg,
+                      .policy = policy,
+                      .metadata_bytes = metadata,
+                      .n_devices = ctx->devices.n,
+                      .device_bytes = ctx->device_bytes};
     MOX_TRY(mox_plan_make(&in, &ctx->plan, &ctx->place));
     report(ctx, "header", 1, 1);
     return MOX_OK;
@@ -162,7 +169,10 @@ static mox_err allocate(mox_ctx *ctx)
 {
     MOX_TRY(mox_ctx_map(ctx));
     mox_graph *g = &ctx->graph;
-    *g = (mox_graph){.m = ctx->model, .dims = ctx->dims, .kept = ctx->plan.kept};
+    *g = (mox_graph){.m = ctx->model,
+                     .dims = ctx->dims,
+                     .kept = ctx->plan.kept,
+                     .devices = ctx->devices.n ? &ctx->devices : NULL};
     if (ctx->gpu.dev) {
         g->dev = ctx->gpu.dev;
         g->dev_arena = &ctx->gpu.buffer_arena;
@@ -222,6 +232,7 @@ static mox_err start_store(mox_ctx *ctx)
     s->io_override_ctx = ctx->cfg.io_override_ctx;
     s->pool = ctx->pool;
     s->reserve_only = ctx->cfg.dry_run;
+    MOX_TRY(mox_ctx_devices_start(ctx));
     MOX_TRY(mox_store_create(&ctx->store, s, &ctx->store_arena));
     ctx->graph.store = ctx->store;
     if (ctx->cfg.dry_run) {
@@ -348,6 +359,7 @@ void mox_close(mox_ctx **pctx)
         mox_ctx_heat_save(ctx);
         mox_store_destroy(&ctx->store);
     }
+    mox_ctx_devices_stop(ctx);
     if (ctx->ops) {
         mox_ops_destroy(&ctx->ops);
     }
@@ -415,6 +427,9 @@ uint64_t mox_actual_bytes(const mox_ctx *ctx)
     uint64_t metadata = sizeof *ctx + mox_model_bytes(ctx->model) + mox_ctx_heat_bytes(ctx);
     if (ctx->tokenizer) {
         metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
+    }
+    for (uint32_t i = 0; i < ctx->devices.n; i++) {
+        metadata += ctx->device_of[i].near_buf.bytes;
     }
     return metadata + ctx->dense.bytes + ctx->kv.bytes + ctx->buffers.bytes + ctx->store_arena.bytes;
 }

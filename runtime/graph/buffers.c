@@ -5,7 +5,7 @@
  * what both sides need is taken in both.
  */
 #include "runtime/core/bits.h"
-#include "runtime/graph/graph.h"
+#include "runtime/graph/device.h"
 
 enum { ALIGN = 64 };
 
@@ -298,6 +298,9 @@ static void take_lasting(mox_graph *g, const kind_masks *kinds, rooms *r)
     g->seq_len = take_u32(r->near, g->dims.n_seq);
     g->seq_new = take_u32(r->near, g->dims.n_seq);
     g->kv = mox_arena_take(r->near, h->n_layers * sizeof *g->kv, ALIGN);
+    if (g->devices && h->n_experts) {
+        mox_devices_take(g->devices, &(mox_device_shape){g->m, &g->dims}, r->near);
+    }
 }
 
 void mox_graph_take_buffers(mox_graph *g, mox_arena *a)

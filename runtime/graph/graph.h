@@ -87,6 +87,8 @@ typedef struct mox_moe_buffers {                  /* valid within one MoE op */
     float *ahead_score;     /* [n_experts] */
 } mox_moe_buffers;
 
+typedef struct mox_devices mox_devices; /* device.h */
+
 typedef struct mox_graph {
     const mox_model *m;
     mox_dims dims;
@@ -95,6 +97,7 @@ typedef struct mox_graph {
     mox_dev *dev; /* with memory of its own: kernels and host do not see each other's; NULL: they do */
     mox_arena *dev_arena; /* where its part goes while memory is taken; NULL: all is taken from one arena */
     mox_store *store;     /* NULL: no MoE layers */
+    mox_devices *devices; /* that compute experts beside the CPU; NULL: none */
     mox_trace_writer *trace; /* NULL: not recording */
     const uint32_t *kept;    /* experts kept per MoE layer: a full layer needs no look-ahead */
     mox_kv_view *kv;         /* [n_layers] */

@@ -8,6 +8,7 @@
  * experts are in flight; this file takes all that are ready, computes them in one call and gives them back.
  */
 #include "runtime/core/clock.h"
+#include "runtime/graph/device.h"
 #include "runtime/graph/graph.h"
 
 #include <string.h>
@@ -164,6 +165,17 @@ static mox_err arrived(void *graph, uint32_t *slices)
     return err;
 }
 
+static mox_merge_args merge_of(mox_graph *g, const mox_layer_op *op, const float *weights)
+{
+    return (mox_merge_args){.e = g->moe.e,
+                            .weights = weights,
+                            .residual = op->moe.post_norm ? g->h : g->x,
+                            .y = op->moe.post_norm ? g->h : g->x,
+                            .n = g->n,
+                            .k = mox_graph_ranks(&g->m->h),
+                            .d = g->m->h.d_model};
+}
+
 /* The experts of these leases, and the merge if they are the layer's last. */
 static mox_err compute_experts(mox_graph *g, const mox_layer_op *op, const float *weights, uint32_t n_leases,
                                bool last)
@@ -181,13 +193,7 @@ static mox_err compute_experts(mox_graph *g, const mox_layer_op *op, const float
             b->uses[i].bias[s] = bias ? bias->f32 + (size_t)b->leases[i].expert * bias->cols : NULL;
         }
     }
-    mox_merge_args merge = {.e = b->e,
-                            .weights = weights,
-                            .residual = op->moe.post_norm ? g->h : g->x,
-                            .y = op->moe.post_norm ? g->h : g->x,
-                            .n = g->n,
-                            .k = mox_graph_ranks(h),
-                            .d = h->d_model};
+    mox_merge_args merge = merge_of(g, op, weights);
     mox_experts_args a = {.use = b->uses,
                           .n_uses = n_leases,
                           .x = weighed ? b->in_acts.kind : g->h_acts.kind,
@@ -226,7 +232,15 @@ static mox_err run_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_need
         mox_err err = mox_store_next(g->store, g->moe.leases, n_needs, &n);
         g->wait_ns += mox_now_ns() - begin;
         MOX_TRY(err);
-        err = compute_experts(g, op, weights, n, done + n == n_needs);
+        uint32_t own = n;
+        err = g->devices ? mox_moe_device_take(g, op, n, &own) : MOX_OK;
+        bool last = done + n == n_needs && !(g->devices && g->devices->active);
+        if (err == MOX_OK && own > 0) {
+            err = compute_experts(g, op, weights, own, last);
+        }
+        if (err == MOX_OK && g->devices) {
+            err = mox_moe_device_taken(g);
+        }
         if (err == MOX_OK && g->dev) { /* slots are used until then */
             err = g->dev->ops->stream_wait(g->dev, g->stream);
         }
@@ -234,6 +248,11 @@ static mox_err run_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_need
             mox_store_release(g->store, &g->moe.leases[i]);
         }
         MOX_TRY(err);
+    }
+    if (g->devices && g->devices->active) {
+        mox_merge_args merge = merge_of(g, op, weights);
+        MOX_TRY(mox_moe_device_finish(g));
+        MOX_TRY(g->ops->merge(g->ops, g->stream, &merge));
     }
     return op->moe.post_norm ? mox_graph_residual(g, op->moe.post_norm) : MOX_OK;
 }
@@ -336,11 +355,15 @@ mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op)
 {
     MOX_TRY(route(g, op));
     uint32_t n_needs = group_uses(g);
+    n_needs = g->devices ? mox_moe_device_begin(g, op, n_needs) : n_needs;
     /* Reads start here; quantising and looking ahead happen while they run. */
     mox_store_begin(g->store, op->moe.moe_layer, g->phase, g->moe.needs, n_needs);
     const mox_layer_op *next = next_moe(g, op);
     guess(g, next);
     mox_err err = quantise_input(g, op);
+    if (err == MOX_OK && g->devices) {
+        err = mox_moe_device_launch(g, op);
+    }
     if (err == MOX_OK) {
         err = run_experts(g, op, n_needs);
     }
@@ -348,6 +371,9 @@ mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op)
         record(g, op);
     }
     mox_store_end(g->store);
+    if (g->devices) {
+        err = mox_moe_device_end(g, err != MOX_OK);
+    }
     MOX_TRY(err);
     guess(g, next); /* again, knowing more: it finds a fifth of the misses that the first guess did not */
     return MOX_OK;

@@ -5,7 +5,7 @@
  */
 #include "runtime/core/bits.h"
 #include "runtime/core/clock.h"
-#include "runtime/graph/graph.h"
+#include "runtime/graph/device.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -269,6 +269,9 @@ mox_err mox_graph_step(mox_graph *g, const mox_row *rows, uint32_t n, mox_phase 
     g->counters.steps[phase]++;
     g->counters.tokens[phase] += n;
     g->counters.compute_ns[phase] += mox_now_ns() - begin - g->wait_ns;
+    if (g->devices) {
+        mox_moe_device_step(g, mox_now_ns() - begin);
+    }
     return MOX_OK;
 }
 

@@ -15,6 +15,8 @@ typedef struct mox_placement {
     mox_store_cfg store; /* without log, callbacks and the tests' seam */
     mox_store_layer layers[MOX_PLAN_MAX_LAYERS];
     size_t store_bytes; /* of its arena */
+    mox_vram_layer vram[MOX_PLAN_MAX_LAYERS];
+    size_t far_bytes[MOX_PLAN_MAX_DEVICES], near_bytes[MOX_PLAN_MAX_DEVICES]; /* of devices; near: of RAM */
 } mox_placement;
 
 typedef struct mox_plan_in {
@@ -23,10 +25,15 @@ typedef struct mox_plan_in {
     const mox_cfg *cfg;
     const mox_policy_ops *policy;
     uint64_t metadata_bytes;
+    uint32_t n_devices;
+    const uint64_t *device_bytes; /* [n_devices] that are free */
 } mox_plan_in;
 
 /* mox_plan_make: fill *plan and *place. Errors  MOX_E_NO_FIT with the floor and what would lower it. */
 MOX_NODISCARD mox_err mox_plan_make(const mox_plan_in *in, mox_plan *plan, mox_placement *place);
+
+/* mox_plan_vram: layers to devices and experts to VRAM, before RAM is placed. Errors  MOX_E_NO_FIT. */
+MOX_NODISCARD mox_err mox_plan_vram(const mox_plan_in *in, mox_plan *plan, mox_placement *place);
 
 /* What the machine has, with cgroups (v1 and v2) taken into account; UINT64_MAX where it cannot be told. */
 uint64_t mox_host_available_bytes(void); /* min(MemAvailable, headroom of every cgroup above us) */

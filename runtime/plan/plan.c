@@ -7,6 +7,7 @@
  * not.
  */
 #include "runtime/core/bits.h"
+#include "runtime/graph/device.h"
 #include "runtime/plan/placement.h"
 
 #include <math.h>
@@ -133,7 +134,7 @@ static void drop_one(mox_placement *p)
 static uint64_t fixed_bytes(const mox_plan *plan)
 {
     return plan->process_bytes + plan->metadata_bytes + plan->dense_bytes + plan->kv_bytes +
-           plan->buffer_bytes;
+           plan->buffer_bytes + plan->link_bytes;
 }
 
 static mox_err no_fit(const mox_plan *plan, uint64_t budget)
@@ -226,7 +227,8 @@ static mox_err place_experts(const mox_plan_in *in, mox_placement *p)
 /* Everything that does not depend on the budget. */
 static void count_fixed(const mox_plan_in *in, mox_plan *plan)
 {
-    mox_graph g = {.m = in->m, .dims = *in->dims};
+    mox_devices devices = {.n = in->n_devices};
+    mox_graph g = {.m = in->m, .dims = *in->dims, .devices = in->n_devices ? &devices : NULL};
     mox_arena far = mox_arena_plan();
     g.dev_arena = in->dims->gpu ? &far : NULL;
     mox_arena dense = mox_arena_plan(), buffers = mox_arena_plan(), kv = mox_arena_plan();
@@ -304,6 +306,7 @@ mox_err mox_plan_make(const mox_plan_in *in, mox_plan *plan, mox_placement *plac
     memset(place, 0, sizeof *place);
     count_fixed(in, plan);
     store_base(in, place);
+    MOX_TRY(mox_plan_vram(in, plan, place));
     choose_io(place, 0);
     MOX_TRY(count_store(place));
     plan->floor_bytes = fixed_bytes(plan) + place->store_bytes;

@@ -28,7 +28,17 @@ typedef struct mox_budget {
     uint32_t experts; /* MOX_BUDGET_EXPERTS */
 } mox_budget;
 
-enum { MOX_PLAN_MAX_LAYERS = 512 };
+enum { MOX_PLAN_MAX_LAYERS = 512, MOX_PLAN_MAX_DEVICES = 8 };
+
+/* What one device's memory is for. */
+typedef struct mox_plan_device {
+    uint64_t limit_bytes;   /* what was allowed or free */
+    uint64_t expert_bytes;  /* slots of experts that stay */
+    uint64_t staging_bytes; /* slots that experts pass through */
+    uint64_t buffer_bytes;  /* inputs, outputs, scratch */
+    uint64_t total_bytes;
+    uint32_t n_layers, n_experts; /* MoE layers, experts that stay */
+} mox_plan_device;
 
 typedef struct mox_plan {
     /* bytes, process total = sum of the lines */
@@ -50,6 +60,12 @@ typedef struct mox_plan {
     uint32_t kept[MOX_PLAN_MAX_LAYERS]; /* per MoE layer */
     uint64_t slot_bytes[MOX_PLAN_MAX_LAYERS];
     uint32_t kept_total, experts_total, transit_slots, n_size_classes;
+    /* devices beside the CPU; none: the rest is 0 */
+    uint32_t n_devices, vram_experts;
+    mox_plan_device device[MOX_PLAN_MAX_DEVICES];
+    uint32_t vram_kept[MOX_PLAN_MAX_LAYERS];   /* per MoE layer */
+    uint32_t vram_device[MOX_PLAN_MAX_LAYERS]; /* whose memory */
+    uint64_t link_bytes; /* of RAM: what crosses the link to and from devices; in the total */
     /* what was decided */
     uint32_t n_ctx, n_seq, n_batch, n_threads;
     const char *kv_type;
