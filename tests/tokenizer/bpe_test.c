@@ -36,13 +36,6 @@ static const char prose[] =
 
 static bpe_vocab vocab; /* each test runs in a process of its own */
 
-static void expect_ids(const char *what, id_list got, const uint32_t *want, size_t n)
-{
-    cr_expect(got.n == n && memcmp(got.ids, want, n * sizeof *want) == 0,
-              "%s: %u ids, %zu expected, or others", what, got.n, n);
-    free(got.ids);
-}
-
 static void expect_text(const mox_tokenizer *t, const char *text, size_t n, const char *where)
 {
     size_t n_back = 0;
@@ -52,14 +45,6 @@ static void expect_text(const mox_tokenizer *t, const char *text, size_t n, cons
               text, back);
     free(back);
     free(got.ids);
-}
-
-static uint64_t next(uint64_t *s)
-{
-    *s ^= *s << 13;
-    *s ^= *s >> 7;
-    *s ^= *s << 17;
-    return *s;
 }
 
 /* By definition: of all neighbours, the ones whose merge stands first in the list, the leftmost of those; repeat. */
@@ -100,9 +85,9 @@ Test(bpe, merging_equals_its_definition_on_random_words)
     uint64_t seed = 4711;
     for (int round = 0; round < 4000; round++) {
         char word[64] = "";
-        size_t n = 1 + next(&seed) % 40;
+        size_t n = 1 + next_random(&seed) % 40;
         for (size_t i = 0; i < n; i++) {
-            word[i] = "abcd"[next(&seed) % (round % 3 + 2)];
+            word[i] = "abcd"[next_random(&seed) % (round % 3 + 2)];
         }
         id_list want = by_definition(&vocab, word);
         expect_ids(word, encode(t, word, n, false, false), want.ids, want.n);
@@ -123,17 +108,6 @@ Test(bpe, a_trained_vocabulary_compresses_and_gives_back_its_text)
     mox_tokenizer_destroy(&t);
 }
 
-static size_t put_char(char *out, uint32_t c)
-{
-    size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    for (size_t i = n; i-- > 1; c >>= 6) {
-        out[i] = (char)(0x80 | (c & 0x3F));
-    }
-    static const uint8_t lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
-    out[0] = (char)(lead[n] | c);
-    return n;
-}
-
 /* Any valid text comes back as it was, by every pre-tokenizer and from the vocabularies of the reference models. */
 static void random_unicode(const mox_tokenizer *t, const char *name, int rounds)
 {
@@ -142,7 +116,7 @@ static void random_unicode(const mox_tokenizer *t, const char *name, int rounds)
         char text[256];
         size_t n = 0;
         while (n < sizeof text - 8) {
-            uint64_t r = next(&seed);
+            uint64_t r = next_random(&seed);
             static const uint32_t spans[] = {0x80, 0x80, 0x600, 0x3100, 0xD800, 0x110000};
             uint32_t c = (uint32_t)((r >> 8) % spans[r % 6]);
             n += put_char(text + n, c >= 0xD800 && c < 0xE000 ? ' ' : c);

@@ -3,6 +3,7 @@
 #include "runtime/gguf/utf8.h"
 #include "runtime/tokenizer/pretok.h"
 #include "sanitized.h"
+#include "tokenizer/vocab.h"
 
 #include <criterion/criterion.h>
 #include <jansson.h>
@@ -70,38 +71,13 @@ Test(pretok, words_of_the_publishers_patterns)
     json_decref(j);
 }
 
-static uint64_t next(uint64_t *s)
-{
-    *s ^= *s << 13;
-    *s ^= *s >> 7;
-    *s ^= *s << 17;
-    return *s;
-}
-
-static size_t put_char(char *out, uint32_t c)
-{
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        out[0] = (char)(0xC0 | c >> 6);
-        out[1] = (char)(0x80 | (c & 0x3F));
-        return 2;
-    }
-    out[0] = (char)(0xE0 | c >> 12);
-    out[1] = (char)(0x80 | (c >> 6 & 0x3F));
-    out[2] = (char)(0x80 | (c & 0x3F));
-    return 3;
-}
-
 /* Any characters below the surrogates, and bytes that are none. */
 static size_t random_text(uint64_t *seed, char *out, size_t max)
 {
     static const char common[] = "aZ19 \n'!s\t/";
     size_t n = 0;
     while (n + 4 < max) {
-        uint64_t r = next(seed);
+        uint64_t r = next_random(seed);
         if (r % 16 == 0) {
             out[n++] = (char)(0x80 | r >> 8);
         } else if (r % 3) {

@@ -13,13 +13,6 @@
 
 #define MODELS MOX_TEST_DATA "/models/"
 
-static void expect_ids(const char *what, id_list got, const uint32_t *want, size_t n)
-{
-    cr_expect(got.n == n && memcmp(got.ids, want, n * sizeof *want) == 0,
-              "%s: %u ids, %zu expected, or others", what, got.n, n);
-    free(got.ids);
-}
-
 /* The same by definition: of all neighbours whose union is a piece, merge the best, the leftmost of equals;
  * repeat. */
 typedef struct oracle {
@@ -84,14 +77,6 @@ static id_list oracle_encode(const oracle *o, const char *text, size_t n_text)
     return out;
 }
 
-static uint64_t next(uint64_t *s)
-{
-    *s ^= *s << 13;
-    *s ^= *s >> 7;
-    *s ^= *s << 17;
-    return *s;
-}
-
 Test(spm, merging_equals_its_definition_on_random_text)
 {
     /* Equal scores, overlapping pieces, and pieces whose parts are none ("xyz" without "xy" or "yz"). */
@@ -110,9 +95,9 @@ Test(spm, merging_equals_its_definition_on_random_text)
     uint64_t seed = 4711;
     for (int round = 0; round < 3000; round++) {
         char text[128] = "";
-        size_t n = 1 + next(&seed) % 24;
+        size_t n = 1 + next_random(&seed) % 24;
         for (size_t i = 0; i < n; i++) {
-            strcat(text, atoms[next(&seed) % (sizeof atoms / sizeof atoms[0])]);
+            strcat(text, atoms[next_random(&seed) % (sizeof atoms / sizeof atoms[0])]);
         }
         id_list want = oracle_encode(&o, text, strlen(text));
         expect_ids(text, encode(t, text, strlen(text), false, false), want.ids, want.n);
@@ -189,9 +174,9 @@ Test(spm, arbitrary_bytes_go_there_and_back)
     uint64_t seed = 99;
     for (int round = 0; round < 2000; round++) {
         char text[64], back[2048];
-        size_t n = next(&seed) % sizeof text, used = 0;
+        size_t n = next_random(&seed) % sizeof text, used = 0;
         for (size_t i = 0; i < n; i++) {
-            text[i] = (char)(next(&seed) % 3 ? next(&seed) % 128 : next(&seed));
+            text[i] = (char)(next_random(&seed) % 3 ? next_random(&seed) % 128 : next_random(&seed));
         }
         id_list got = encode(t, text, n, false, false);
         for (uint32_t i = 0; i < got.n; i++) {

@@ -1,6 +1,7 @@
 #include "tokenizer/vocab.h"
 
 #include <assert.h>
+#include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,4 +99,30 @@ char *detok_all(const mox_tokenizer *t, const uint32_t *ids, size_t n, bool prin
     *n_out = used;
     free(one);
     return out;
+}
+
+void expect_ids(const char *what, id_list got, const uint32_t *want, size_t n)
+{
+    cr_expect(got.n == n && memcmp(got.ids, want, n * sizeof *want) == 0,
+              "%s: %u ids, %zu expected, or others", what, got.n, n);
+    free(got.ids);
+}
+
+uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+size_t put_char(char *out, uint32_t c)
+{
+    static const uint8_t lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
+    size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n; i-- > 1; c >>= 6) {
+        out[i] = (char)(0x80 | (c & 0x3F));
+    }
+    out[0] = (char)(lead[n] | c);
+    return n;
 }

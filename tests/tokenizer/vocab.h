@@ -26,6 +26,12 @@ typedef struct id_list {
 } id_list;
 /* Encode with exactly the room and work memory that are promised to suffice; the caller frees ids. */
 id_list encode(const mox_tokenizer *t, const char *text, size_t n, bool add_bos, bool parse_special);
+/* Whether those are the ids; frees them. */
+void expect_ids(const char *what, id_list got, const uint32_t *want, size_t n);
+/* The next of a sequence of numbers; *state is not 0. */
+uint64_t next_random(uint64_t *state);
+/* A character as UTF-8: bytes written, at most 4. */
+size_t put_char(char *out, uint32_t c);
 /* All output of the detokeniser for these ids, terminated; the caller frees. */
 char *detok_all(const mox_tokenizer *t, const uint32_t *ids, size_t n, bool print_special, size_t *n_out);
 
