@@ -11,7 +11,9 @@ Test(published, texts_become_the_published_ids)
 {
     const char *folder = getenv("MOXIE_FIXTURES");
     if (!folder) {
-        cr_skip_test("skipped: MOXIE_FIXTURES does not name a folder with published vocabularies");
+        /* Criterion says nothing of skipped tests; ctest looks for this line */
+        fprintf(stderr, "skipped: MOXIE_FIXTURES does not name a folder with published vocabularies\n");
+        cr_skip_test();
     }
     char path[4096];
     glob_t found = {0};
