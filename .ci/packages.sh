@@ -29,7 +29,7 @@ need_packages() {
 # shellcheck disable=SC2034 # used by those who source this file
 build_packages="build-essential cmake ninja-build pkg-config liburing-dev libhwloc-dev libxxhash-dev libinih-dev libjansson-dev libedit-dev libpcre2-dev"
 # shellcheck disable=SC2034
-test_packages="libcriterion-dev bats git clang clang-format libclang-rt-dev tmux valgrind"
+test_packages="libcriterion-dev bats git clang clang-format libclang-rt-dev tmux valgrind python3-jinja2"
 
 # A compiler cache where there is one; nothing depends on it.
 if command -v ccache >/dev/null 2>&1; then

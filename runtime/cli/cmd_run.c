@@ -41,9 +41,9 @@ static mox_err run_prepare(run_state *r, uint32_t n_ctx)
 {
     MOX_TRY(mox_turn_create(&r->turn, r->o, n_ctx, r->o->json));
     r->turn.print = !r->o->json;
-    r->turn.trim = r->prompt.t != NULL;
-    if (r->prompt.t != NULL) {
-        return mox_prompt_reserve(&r->prompt, 2, r->n_text + (r->o->system ? strlen(r->o->system) : 0));
+    if (mox_prompt_has_template(&r->prompt)) {
+        mox_message m[2];
+        return mox_prompt_prepare(&r->prompt, m, messages(r, m));
     }
     r->work = malloc(mox_tokenizer_work_bytes(r->n_text));
     return r->work != NULL ? MOX_OK
@@ -58,7 +58,8 @@ static mox_err run_tokenize(run_state *r, const mox_ctx *ctx)
     MOX_TRY(mox_cli_tokenizer(ctx, &t));
     uint32_t n_ctx = mox_get_plan(ctx)->n_ctx;
     bool bos = !r->o->no_bos && mox_tokenizer_ids(t)->add_bos;
-    mox_err err = r->prompt.t != NULL
+    turn->trim = r->prompt.t != NULL || (r->prompt.jinja != NULL && mox_tokenizer_ids(t)->add_space_prefix);
+    mox_err err = mox_prompt_has_template(&r->prompt)
                       ? mox_prompt_encode(&r->prompt, t, m, messages(r, m), turn->ids, n_ctx, &turn->n_prompt)
                       : mox_tokenizer_encode(t, r->text, r->n_text, bos, r->o->special, turn->ids, n_ctx,
                                              &turn->n_prompt, r->work);
@@ -94,7 +95,7 @@ static void run_json(const run_state *r, mox_ctx *ctx, double load_s)
     mox_json_string(&j, "schema", "moxie.run/1");
     mox_json_string_n(&j, "text", t->text, t->n_text);
     mox_json_string(&j, "stop", t->result.stop);
-    mox_json_string(&j, "template", r->prompt.t != NULL ? mox_template_name(r->prompt.t) : NULL);
+    mox_json_string(&j, "template", mox_prompt_name(&r->prompt));
     ids_json(&j, "prompt_tokens", t->ids, t->n_prompt);
     ids_json(&j, "new_tokens", t->answer, t->n_answer);
     /* a token that was generated last is not evaluated any more: the sequence says how many were */
@@ -190,16 +191,17 @@ static mox_err choose_template(run_state *r, mox_source_kind source)
     if (o->raw) {
         return MOX_OK;
     }
-    MOX_TRY(mox_prompt_template(o, &r->prompt.t));
-    if (r->prompt.t != NULL) {
+    MOX_TRY(mox_prompt_open(&r->prompt, o));
+    if (mox_prompt_has_template(&r->prompt)) {
         return MOX_OK;
     }
     if (source == MOX_SOURCE_CHAT || o->system != NULL) {
         MOX_FAIL(MOX_E_TEMPLATE, "the model has no chat template, so it can%s",
                  source == MOX_SOURCE_CHAT ? " continue a text, and not chat"
                                            : "not be given a system message");
-        return mox_err_fix("--raw -p TEXT            continues a text\n"
-                           "--chat-template mistral  if the model was trained with [INST]");
+        return mox_err_fix(
+            "--raw -p TEXT            continues a text\n"
+            "--chat-template NAME     mistral, chatml or llama3, if the model was trained with it");
     }
     mox_ui_line("the model has no chat template: the text is continued as it is (as with --raw)");
     return MOX_OK;
@@ -231,7 +233,7 @@ mox_err mox_cmd_run(mox_opts *o)
     mox_cli_model(o);
     mox_cli_heat(o);
     if (!o->cfg.dry_run) {
-        MOX_TRY(choose_template(&r, source));
+        MOX_TRY_GOTO(err, choose_template(&r, source), out);
     }
     if (!o->cfg.dry_run && source != MOX_SOURCE_CHAT) {
         MOX_TRY_GOTO(err, mox_source_read(o, source, &r.text, &r.n_text), out);
@@ -243,11 +245,13 @@ mox_err mox_cmd_run(mox_opts *o)
     }
     if (source != MOX_SOURCE_CHAT) {
         MOX_TRY_GOTO(err, run_prepare(&r, plan.n_ctx), out);
+    } else {
+        MOX_TRY_GOTO(err, mox_prompt_reserve(&r.prompt, 64, (size_t)plan.n_ctx * 6), out);
     }
     MOX_TRY_GOTO(err, mox_cli_open(o, &ctx, &load_s), out);
     if (source == MOX_SOURCE_CHAT) {
         no_limit(o);
-        err = mox_chat_run(o, ctx, r.prompt.t);
+        err = mox_chat_run(o, ctx, &r.prompt);
     } else {
         err = run_model(&r, ctx, load_s);
     }

@@ -124,6 +124,19 @@ const mox_command mox_commands[] = {
      .n_words = 2,
      .words = "report what-if export import",
      .no_model = true},
+    {.name = "template",
+     .bit = MOX_CMD_TEMPLATE,
+     .usage = "render [MODEL | --file FILE] --messages FILE|-",
+     .summary = "what the chat template makes of a conversation",
+     .examples =
+         "  moxie template render mixtral.gguf --messages chat.json\n"
+         "  moxie template render --file my.jinja --messages - --tools tools.json --json < chat.json\n",
+     .run = mox_cmd_template,
+     .about =
+         "Prints the text that a model would read. With --json in pieces: what the template wrote, and what\n"
+         "somebody said, which never becomes a control token.",
+     .n_words = 1,
+     .words = "render"},
     {.name = "config",
      .bit = MOX_CMD_CONFIG,
      .usage = "show|path [MODEL] [--origin] [options]",

@@ -78,14 +78,13 @@ const mox_explanation mox_explanations[] = {
      "not all parts were downloaded\nfiles were renamed\n",
      "put all parts, NAME-00001-of-0000N.gguf, into one folder with their original names\n"},
     {MOX_E_TEMPLATE,
-     "Messages are put into the form that the model was trained with, its chat template. This model has one "
-     "that "
-     "is not built in, or none; guessing another form would give worse answers without saying so.",
-     "a model of another family than Mistral\na base model, which continues texts\nan old file without a "
-     "template\n",
+     "Messages are put into the form that the model was trained with, its chat template. This model has none, or "
+     "one that failed: the message says where. Guessing another form would give worse answers without saying so.",
+     "a template that refuses such a conversation\na part of Jinja that is not supported\n"
+     "a base model, which continues texts\nan old file without a template\n",
      "moxie info MODEL --template             what the file says\n"
      "moxie run MODEL --raw -p TEXT           continue a text as it is\n"
-     "moxie run MODEL --chat-template mistral  if it was trained with [INST]\n"},
+     "moxie run MODEL --chat-template NAME|FILE  another template\n"},
     {MOX_E_NO_FIT,
      "The memory that was given is less than the model's floor: dense part, context, buffers and "
      "room for the experts of one step.",

@@ -28,9 +28,10 @@ enum {
     MOX_CMD_VERIFY = 1 << 20,
     MOX_CMD_PROFILE = 1 << 21,
     MOX_CMD_DOCS = 1 << 22,
+    MOX_CMD_TEMPLATE = 1 << 23,
     MOX_CMD_ENGINE = MOX_CMD_RUN | MOX_CMD_LOGITS | MOX_CMD_PERPLEXITY | MOX_CMD_BENCH,
     MOX_CMD_MODEL = MOX_CMD_ENGINE | MOX_CMD_PLAN | MOX_CMD_INFO | MOX_CMD_TOKENIZE | MOX_CMD_DOCTOR |
-                    MOX_CMD_VERIFY, /* commands that take a model */
+                    MOX_CMD_VERIFY | MOX_CMD_TEMPLATE, /* commands that take a model */
     MOX_CMD_ALL = ~0,
 };
 
@@ -75,7 +76,10 @@ typedef struct mox_opts {
     const char *prompt, *prompt_file, *system;
     const char *said[64]; /* run: words after the model, which are the prompt */
     uint32_t n_said;
-    int chat_template; /* 0: as the model says; 1: mistral */
+    const char *chat_template; /* a name or a file; "auto": as the model says */
+    const char *tools, *kwargs, *messages, *template_file;
+    int think; /* -1: as the template has it */
+    bool no_generation_prompt;
     bool raw, overflow_shift, no_history, verbose;
     uint32_t max_new;
     mox_sampling sampling;

@@ -96,17 +96,39 @@ check "with --raw there is nothing to say" sh -c "! grep -q 'chat template' '$ER
 run run "$A" -p hi -s x -n 2
 exits 3
 says MX-3012
-says '--chat-template mistral'
-# one that is not built in: refused by name, before loading. The template's text lies in the file's header.
+says '--chat-template NAME'
+# one that is not built in is rendered: the file's text in its own memory, by name, or from a file
 sed 's/\[INST\] /[XNST] /; s/ \[\/INST\]/ [\/XNST]/' "$DEMO" >other.gguf
 same "only letters changed" "$(wc -c <other.gguf)" "$(wc -c <"$DEMO")"
-run run other.gguf -p hi -n 2
-exits 3
-says 'is none that is built in: {{ bos_token }}'
-says '^try:  --raw'
-stdout_empty
+run run other.gguf -p hi -n 2 --json
+exits 0
+same "the model's own" "$(json template)" model
 run run other.gguf -p hi -n 2 --raw
 exits 0
+printf "{{ bos_token }}[INST] {{ messages[0].content }} [/INST]" >mine.jinja
+run run "$DEMO" --chat-template ./mine.jinja -p "$STORY" -n 12 --json
+exits 0
+same "a file's name" "$(json template)" mine.jinja
+same "the same tokens as the built-in form" "$(json prompt_tokens)" "$tokens"
+run run "$DEMO" --chat-template mine.jinja -p 'a</s><s>b' -n 1 --json
+same "one begin from a rendered template" "$(count 1)" 1
+same "no end from a user's text" "$(count 2)" 0
+run run "$DEMO" --chat-template chatml --think off --kwargs '{"x": 1}' -p hi -n 1 --json
+exits 0
+same "by its name" "$(json template)" chatml
+# one that fails does so before loading, and says where
+printf 'a\n{{ messages[0].content.nothing.more }}' >bad.jinja
+run run "$DEMO" --chat-template bad.jinja -p hi -n 2
+exits 3
+says 'chat template, line 2, column 32: .nothing. is undefined'
+check "nothing was loaded" sh -c "! grep -q 'ready in' '$ERR'"
+printf '{%% include "x" %%}' >bad.jinja
+run run "$DEMO" --chat-template bad.jinja -p hi -n 2
+exits 3
+says 'line 1, column 4: the statement "include" is not supported'
+says '^try:  --raw'
+stdout_empty
+refuses 'there is no template "wizard"' "$DEMO" --chat-template wizard -p hi
 run explain MX-3012
 exits 0
 

@@ -216,8 +216,8 @@ answer() { mox run "$DEMO" --raw -p 'It was a bright' -n 16 --json "$@"; }
     exits 0
     says 'no chat template: the text is continued'
     styled 3 MX-3012 run "$A" -p 'tell me' --system 'You are a king'
-    says 'chat-template mistral'
-    refuses run --chat-template jinja
+    says 'chat-template NAME'
+    refuses run --chat-template no-such-name
     refuses run --overflow truncate
 }
 

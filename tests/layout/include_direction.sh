@@ -22,12 +22,13 @@ allowed() {
     runtime/cli/* | runtime/serve/*) echo '^(runtime|profiler|kernels|offload)/' ;;
     runtime/gguf/*) echo '^runtime/(core|gguf)/' ;;
     runtime/tokenizer/*) echo '^runtime/(core|gguf|tokenizer)/' ;;
-    runtime/chat/*) echo '^runtime/(core|gguf|tokenizer|chat)/' ;;
+    runtime/template/*) echo '^runtime/(core|gguf|template)/' ;;
+    runtime/chat/*) echo '^runtime/(core|gguf|tokenizer|template|chat)/' ;;
     runtime/dev/backend_emu.c) echo '^(runtime/(core|dev)|emu)/' ;; # of the emulator's module alone
     runtime/dev/*) echo '^(runtime/(core|dev)|profiler|kernels)/' ;;
     runtime/quantize/*) echo '^(runtime/(core|gguf|quantize)|kernels)/' ;;
     # the rest of runtime: everything below, but not its own clients
-    runtime/*) echo '^(runtime/(core|dev|gguf|tokenizer|chat|model|graph|pack|plan|[a-z_]+\.h)|profiler|kernels|offload)' ;;
+    runtime/*) echo '^(runtime/(core|dev|gguf|tokenizer|template|chat|model|graph|pack|plan|[a-z_]+\.h)|profiler|kernels|offload)' ;;
     *) echo '.' ;;
     esac
 }
@@ -53,7 +54,7 @@ one_file() {
 }
 one_file liburing.h offload/ring.c
 one_file hwloc offload/topo.c
-one_file jansson.h 'runtime/cli/bench_compare.c|runtime/cli/chat/saved.c'
+one_file jansson.h 'runtime/cli/bench_compare.c|runtime/cli/json_doc.c|runtime/cli/chat/saved.c'
 one_file histedit.h runtime/cli/chat/line_edit.c
 one_file ini.h runtime/cli/config_file.c
 one_file xxhash.h runtime/core/hash.c

@@ -246,18 +246,21 @@ static void loop(mox_chat *c)
     }
 }
 
-mox_err mox_chat_run(mox_opts *o, mox_ctx *ctx, const mox_template *template)
+mox_err mox_chat_run(mox_opts *o, mox_ctx *ctx, mox_prompt *prompt)
 {
-    mox_chat c = {.o = o, .ctx = ctx, .tokenizer = mox_get_tokenizer(ctx), .prompt = {.o = o, .t = template}};
+    mox_chat c = {.o = o, .ctx = ctx, .tokenizer = mox_get_tokenizer(ctx), .prompt = *prompt};
     char history[4096];
     bool keep = !o->no_history;
+    *prompt = (mox_prompt){0};
     if (c.tokenizer == NULL) {
+        mox_prompt_free(&c.prompt);
         return MOX_FAIL(MOX_E_TOKENIZER, "the model file has no tokenizer: it takes ids, not text");
     }
     mox_term_open();
     mox_err err = mox_turn_create(&c.turn, o, mox_get_plan(ctx)->n_ctx, true);
     c.turn.ctx = ctx;
-    c.turn.print = c.turn.trim = c.turn.cancel = true;
+    c.turn.print = c.turn.cancel = true;
+    c.turn.trim = c.prompt.t != NULL || mox_tokenizer_ids(c.tokenizer)->add_space_prefix;
     if (err == MOX_OK && keep && mox_history_path(history, sizeof history) != MOX_OK) {
         mox_ui_line("warning: no history is kept: %s", mox_err_last()->msg);
         keep = false;

@@ -19,9 +19,9 @@ typedef struct mox_chat {
     bool leave;
 } mox_chat;
 
-/* mox_chat_run: until the person leaves; mox_stop_requested() has the exit code where a signal ended it. template: not
- * NULL. */
-MOX_NODISCARD mox_err mox_chat_run(mox_opts *o, mox_ctx *ctx, const mox_template *t);
+/* mox_chat_run: until the person leaves; mox_stop_requested() has the exit code where a signal ended it. prompt: with a
+ * template; it is used up. */
+MOX_NODISCARD mox_err mox_chat_run(mox_opts *o, mox_ctx *ctx, mox_prompt *prompt);
 
 /* For the commands. mox_chat_say: a message, and its answer. mox_chat_answer: an answer to the last message. A failure
  * has been said when they return, and the conversation is as it was before the message. */

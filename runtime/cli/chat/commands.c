@@ -130,7 +130,7 @@ static void do_show(mox_chat *c, char *arg)
     } else if (arg[0] == '\0' || strcmp(arg, "model") == 0) {
         char a[24];
         mox_ui_line("model     %.400s", c->o->cfg.model);
-        mox_ui_line("template  %s", mox_template_name(c->prompt.t));
+        mox_ui_line("template  %s", mox_prompt_name(&c->prompt));
         mox_ui_line("memory    %s, %u of %u experts stay in RAM", mox_human(mox_actual_bytes(c->ctx), a),
                     plan->kept_total, plan->experts_total);
         mox_ui_line("context   %u tokens, KV %s", plan->n_ctx, plan->kv_type);

@@ -41,4 +41,14 @@ LD_PRELOAD=$PRELOAD "$MOXIE" run "$DATA/models/qwen3moe-a.gguf" --raw -p 'Words 
 rc=$? last="run with byte-level BPE"
 exits 0
 says 'no_alloc: 0 allocator calls'
+# a turn through a rendered template: it works in memory of its own, mapped at open
+printf '{{ bos_token }}{%% for m in messages %%}[INST] {{ m.content | trim }} [/INST]{%% endfor %%}' >turn.jinja
+for template in turn.jinja chatml; do
+    LD_PRELOAD=$PRELOAD "$MOXIE" run "$DEMO" -s 'Be brief.' -p 'It was a bright cold day in April' -n 8 --ctx 200 \
+        --chat-template $template --kwargs '{"x": [1, 2]}' --ram min --heat off >"$OUT" 2>"$ERR" </dev/null
+    rc=$? last="run --chat-template $template"
+    exits 0
+    says 'no_alloc: armed, filter on'
+    says 'no_alloc: 0 allocator calls'
+done
 finish
