@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static const emu_config *open_with(emu_order order, int poison)
@@ -200,22 +201,26 @@ Test(emu_engine, every_broken_kernel_is_caught_by_its_stage)
     for (size_t i = 0; i < sizeof bug_rows / sizeof *bug_rows; i++) {
         const struct bug_row *row = &bug_rows[i];
         int wrong = 0, stopped = 0, runs = 0;
+        char last[256] = "";
         for (int order = 0; order < EMU_ORDERS; order++) {
             for (int poison = 0x7f; poison <= 0xff; poison += 0x80, runs++) {
                 bug_run r = {row->bug, (emu_order)order, poison};
                 child_end end = child_run(run_broken, &r);
                 bool said = row->says[0] != '\0' && strstr(end.text, row->says) != NULL;
+                /* which of the two sanitizers looks first is the compiler's choice */
+                said |= row->stage == SANITIZER && strstr(end.text, "out of bounds") != NULL;
                 stopped += end.exit_code != 0 && end.exit_code != 1 && said;
                 stopped += row->stage == SANITIZER && end.exit_code == 1 && said; /* its way to stop */
                 wrong += end.exit_code == 1 && !said;
+                snprintf(last, sizeof last, "%.255s", end.text);
             }
         }
         bool caught = row->stage == RIGHT      ? wrong == 0 && stopped == 0
                       : row->stage == EMULATOR ? stopped == runs
                       : row->stage == RESULT   ? wrong > 0
                                                : !sanitized() || stopped == runs;
-        cr_assert(caught, "bug %d, stage %d: stopped %d, wrong %d of %d runs", (int)row->bug, (int)row->stage,
-                  stopped, wrong, runs);
+        cr_assert(caught, "bug %d, stage %d: stopped %d, wrong %d of %d runs: %s", (int)row->bug,
+                  (int)row->stage, stopped, wrong, runs, last);
     }
 }
 
