@@ -9,7 +9,7 @@ struct append_params {
     mox_kv_view kv;
     const float *k, *v;
     const mox_place *place;
-    uint32_t n, v_dim, row_bytes[2]; /* of k and v */
+    uint32_t n, v_dim, k_row, v_row; /* rows in bytes */
     uint32_t *bad_row;
 };
 
@@ -50,8 +50,9 @@ static __global__ void __launch_bounds__(APPEND_THREADS) k_kv_append(const appen
     const uint32_t row = item / 2 / heads, head = item / 2 % heads;
     const float *from = (is_v == 0 ? p.k : p.v) + (static_cast<size_t>(row) * heads + head) * head_dim;
     const mox_place at = p.place[row];
-    uint8_t *to = (is_v == 0 ? p.kv.k : p.kv.v) +
-                  ((static_cast<size_t>(at.seq) * heads + head) * p.kv.n_ctx + at.pos) * p.row_bytes[is_v];
+    uint8_t *to =
+        (is_v == 0 ? p.kv.k : p.kv.v) + ((static_cast<size_t>(at.seq) * heads + head) * p.kv.n_ctx + at.pos) *
+                                            (is_v == 0 ? p.k_row : p.v_row);
     bool good = true;
     for (uint32_t i = lane; i < head_dim; i += MOX_WARP) {
         switch (p.kv.type) {
@@ -79,7 +80,7 @@ mox_err mox_cuda_kv_append(const mox_cuda_call *c, const mox_kv_append_args *a)
         return MOX_FAIL(MOX_E_ARG, "heads of %u and %u elements cannot be stored as q8_0", a->kv.head_dim,
                         v_dim);
     }
-    const append_params p = {a->kv, a->k, a->v, a->place, a->n, v_dim, {k_row, v_row}, c->bad_row};
+    const append_params p = {a->kv, a->k, a->v, a->place, a->n, v_dim, k_row, v_row, c->bad_row};
     MOX_LAUNCH(k_kv_append, div_up(static_cast<uint64_t>(a->n) * a->kv.n_kv_heads * 2, APPEND_WARPS),
                APPEND_THREADS, 0, c->stream, p);
     return launched("kv_append");

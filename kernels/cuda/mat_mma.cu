@@ -8,7 +8,8 @@
 #include "kernels/cuda/mma.cuh"
 
 constexpr uint32_t MMA_THREADS = 128, MMA_WARPS = MMA_THREADS / MOX_WARP, TILE = 8, TILES = 4,
-                   TOKENS = TILE * TILES;
+                   TOKENS = TILE * TILES,
+                   MMA_BLOCKS = 3; /* of a multiprocessor at least: told, ptxas does not spill for more */
 
 /* Results of one tile: c[0], c[1] matrix row g, c[2], c[3] row g + 8, columns 2 t and 2 t + 1. */
 typedef float tile_sums[TILES][4];
@@ -141,7 +142,7 @@ static __device__ __forceinline__ void move_sums(tile_sums &a, tile_sums &b)
 }
 
 template <class F, mox_act_kind kind>
-static __global__ void __launch_bounds__(MMA_THREADS) k_mat_mma(const mat_params p)
+static __global__ void __launch_bounds__(MMA_THREADS, MMA_BLOCKS) k_mat_mma(const mat_params p)
 {
     MOX_SHARED(const uint8_t *, x, [TOKENS]);
     const mat_use use = take_use(p, blockIdx.z);

@@ -7,7 +7,8 @@
  */
 #include "kernels/cuda/mat.cuh"
 
-constexpr uint32_t ROWS_THREADS = 128, ROWS_WARPS = ROWS_THREADS / MOX_WARP, FLOAT_TOKENS = 4;
+constexpr uint32_t ROWS_THREADS = 128, ROWS_WARPS = ROWS_THREADS / MOX_WARP, FLOAT_TOKENS = 4,
+                   ROWS_BLOCKS = 5; /* of a multiprocessor at least: told, ptxas does not spill for more */
 constexpr size_t MAX_SPAN_BYTES = 48 << 10;
 
 /* One block of one row: partials of N rows of activations, x[i] where their block starts. */
@@ -127,7 +128,7 @@ static __device__ __forceinline__ void sum_span(const mox_mat &w, uint32_t span,
 }
 
 template <class F, mox_act_kind kind, uint32_t N>
-static __global__ void __launch_bounds__(ROWS_THREADS) k_mat_rows(const mat_params p)
+static __global__ void __launch_bounds__(ROWS_THREADS, ROWS_BLOCKS) k_mat_rows(const mat_params p)
 {
     MOX_DYN_SHARED(float, spans); /* [span][N][16] */
     const mat_use use = take_use(p, blockIdx.z);

@@ -52,3 +52,31 @@ if(NOT EMU_MISSING)
   target_link_libraries(dev-emu PUBLIC cuda-kernels-emu emu moxie-kernels moxie-core)
   device_module(emu dev-emu)
 endif()
+
+# For a GPU: only when asked for (cmake --build build --target moxie-dev-cuda), since nvcc takes minutes for all
+# architectures. The flags are those of docs/numerics.md: nothing fused, nothing flushed, divisions and roots rounded.
+set(MOXIE_CUDA_ARCHS 75 80 86 89 90 120 CACHE STRING "compute capabilities that moxie-dev-cuda.so is compiled for")
+find_library(CUDART cudart_static HINTS ENV CUDA_PATH PATHS /usr/local/cuda /opt/cuda
+  PATH_SUFFIXES lib64 lib targets/x86_64-linux/lib)
+if(NVCC AND CUDART AND NOT EMU_MISSING)
+  foreach(arch IN LISTS MOXIE_CUDA_ARCHS)
+    list(APPEND gencode -gencode arch=compute_${arch},code=sm_${arch})
+  endforeach()
+  foreach(source IN LISTS cuda_sources)
+    get_filename_component(object ${source} NAME)
+    set(object ${PROJECT_BINARY_DIR}/cuda/${object}.o)
+    add_custom_command(OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d
+      COMMAND ${NVCC} -std=c++17 -O3 -fmad=false -ftz=false -prec-div=true -prec-sqrt=true --Werror all-warnings
+        -Xcompiler -Wall,-Wextra,-fPIC,-fvisibility=hidden -D_GNU_SOURCE -D_Alignas=alignas
+        -D_Static_assert=static_assert -I${PROJECT_SOURCE_DIR} ${gencode} -MD -MF ${object}.d -c ${source} -o ${object}
+      COMMENT "nvcc ${object}")
+    list(APPEND cuda_objects ${object})
+  endforeach()
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/cuda)
+  device_sources(dev-cuda backend_cuda.c)
+  device_module(cuda dev-cuda)
+  target_sources(moxie-dev-cuda PRIVATE ${cuda_objects})
+  set_source_files_properties(${cuda_objects} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
+  target_link_libraries(moxie-dev-cuda PRIVATE ${CUDART} ${CMAKE_DL_LIBS} rt)
+  set_target_properties(moxie-dev-cuda PROPERTIES EXCLUDE_FROM_ALL TRUE)
+endif()
