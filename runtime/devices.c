@@ -68,7 +68,15 @@ mox_err mox_ctx_devices_open(mox_ctx *ctx)
     if (strncmp(name, "cpu:", 4) == 0) {
         return open_played(ctx);
     }
-    return MOX_OK; /* the graph runs in its memory (device.c) */
+    /* The graph runs in its memory (device.c), and experts are read over the link. */
+    if (ctx->cfg.vram.kind != MOX_BUDGET_AUTO || ctx->cfg.miss != MOX_MISS_AUTO) {
+        (void)MOX_FAIL(MOX_E_CONFLICT,
+                       "open: experts do not stay in the VRAM of '%.60s' yet: it reads all of them over "
+                       "the link",
+                       name);
+        return mox_err_fix("no --vram, --vram-experts and --miss, or --device cpu:vram=SIZE");
+    }
+    return MOX_OK;
 }
 
 mox_err mox_ctx_devices_start(mox_ctx *ctx)
@@ -94,17 +102,21 @@ mox_err mox_ctx_devices_start(mox_ctx *ctx)
 
 void mox_ctx_devices_stop(mox_ctx *ctx)
 {
+    char text[160];
+    if (ctx->devices.miss == MOX_MISS_AUTO && ctx->devices.automatic.best_ns[MOX_MISS_CPU]) {
+        mox_log_line(&ctx->cfg.log, MOX_LOG_INFO, "miss: %s", mox_get_miss(ctx, text, sizeof text));
+    }
     for (uint32_t i = 0; i < ctx->devices.n; i++) {
         mox_device_stop(&ctx->device_of[i]);
     }
     ctx->devices.n = 0;
 }
 
-const char *mox_get_miss(mox_ctx *ctx, char *out, size_t n)
+const char *mox_get_miss(const mox_ctx *ctx, char *out, size_t n)
 {
     const mox_devices *ds = &ctx->devices;
     const mox_miss_auto *a = &ds->automatic;
-    if (ds->n == 0 || !ctx->store) {
+    if (ds->n == 0) {
         return "none";
     }
     if (ds->miss != MOX_MISS_AUTO) {

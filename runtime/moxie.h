@@ -92,7 +92,7 @@ const char *mox_get_io(const mox_ctx *ctx);
 const char *mox_get_fill_order(const mox_ctx *ctx);
 /* How experts that are not in VRAM are computed: "cpu", "copy", "split", or for auto what it chose and the steps' times
  * that say so. "none" without a device. */
-const char *mox_get_miss(mox_ctx *ctx, char *out, size_t n);
+const char *mox_get_miss(const mox_ctx *ctx, char *out, size_t n);
 /* "on", "off", or "switched off": it did not pay, and is tried again now and then. */
 const char *mox_get_look_ahead(const mox_ctx *ctx);
 

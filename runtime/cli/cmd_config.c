@@ -40,9 +40,11 @@ static const char *value_text(const mox_setting *set, const mox_option *opt)
 /* --ram beside a --ram-experts of higher rank, and the other way: not used, and an error if both were read back. */
 static bool excluded(const mox_opts *o, const mox_option *opt)
 {
-    size_t other = opt->field == offsetof(mox_opts, ram)           ? offsetof(mox_opts, ram_experts)
-                   : opt->field == offsetof(mox_opts, ram_experts) ? offsetof(mox_opts, ram)
-                                                                   : SIZE_MAX;
+    size_t other = opt->field == offsetof(mox_opts, ram)            ? offsetof(mox_opts, ram_experts)
+                   : opt->field == offsetof(mox_opts, ram_experts)  ? offsetof(mox_opts, ram)
+                   : opt->field == offsetof(mox_opts, vram)         ? offsetof(mox_opts, vram_experts)
+                   : opt->field == offsetof(mox_opts, vram_experts) ? offsetof(mox_opts, vram)
+                                                                    : SIZE_MAX;
     for (const mox_option *b = mox_options; b->name != NULL; b++) {
         if (b->field == other) {
             return o->set[b - mox_options].rank > o->set[opt - mox_options].rank;

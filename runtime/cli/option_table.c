@@ -3,6 +3,11 @@
 
 #include <stddef.h>
 
+static const mox_choice misses[] = {{"auto", MOX_MISS_AUTO},
+                                    {"cpu", MOX_MISS_CPU},
+                                    {"copy", MOX_MISS_COPY},
+                                    {"split", MOX_MISS_SPLIT},
+                                    {NULL, 0}};
 static const mox_choice on_off[] = {{"on", 1}, {"off", 0}, {NULL, 0}};
 static const mox_choice auto_off[] = {{"auto", 1}, {"off", 0}, {NULL, 0}};
 static const mox_choice auto_word[] = {{"auto", 0}, {NULL, 0}};
@@ -371,6 +376,35 @@ const mox_option mox_options[] = {
      .help = "instead of --ram: how many experts to keep in memory",
      .commands = MOX_CMD_PROFILE | MOX_CMD_PLAN | MOX_CMD_ENGINE,
      .common = true},
+    {.name = "device",
+     .kind = MOX_OPT_TEXT,
+     .field = FIELD(cfg.device),
+     .argument = "TEXT",
+     .initial = "cpu",
+     .help = "cpu, cuda or emu (a GPU that is emulated); cpu:vram=SIZE[,n=N]: the CPU plays GPUs for experts",
+     .commands = MOX_CMD_ENGINE},
+    {.name = "vram",
+     .kind = MOX_OPT_BUDGET,
+     .field = FIELD(vram),
+     .argument = "SIZE|PCT|min|auto",
+     .initial = "auto",
+     .help = "of each device's memory, for experts: 8G, 80%, none, what is free",
+     .commands = MOX_CMD_ENGINE},
+    {.name = "vram-experts",
+     .kind = MOX_OPT_EXPERTS,
+     .field = FIELD(vram_experts),
+     .argument = "N|PCT",
+     .help = "instead of --vram: how many of all experts to keep there",
+     .commands = MOX_CMD_ENGINE},
+    {.name = "miss",
+     .kind = MOX_OPT_CHOICE,
+     .field = FIELD(cfg.miss),
+     .argument = "auto|cpu|copy|split",
+     .initial = "auto",
+     .choices = misses,
+     .help =
+         "experts that VRAM lacks: on the CPU, on the device over the link, some each, what is measured best",
+     .commands = MOX_CMD_ENGINE},
     {.name = "ctx",
      .letter = 'c',
      .kind = MOX_OPT_COUNT,

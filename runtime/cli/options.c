@@ -261,23 +261,34 @@ static mox_err walk(args *a)
     return MOX_OK;
 }
 
-/* --ram or --ram-experts: the one of higher rank. */
-static mox_err choose_budget(mox_opts *o)
+/* Two options that exclude each other: the one of higher rank. */
+static mox_err choose_budget(mox_opts *o, size_t whole, size_t number, const char *conflict, mox_budget *out)
 {
-    const mox_setting *ram = NULL, *experts = NULL;
+    const mox_setting *by_size = NULL, *by_number = NULL;
     for (const mox_option *opt = mox_options; opt->name != NULL; opt++) {
         const mox_setting *set = &o->set[opt - mox_options];
-        ram = opt->field == offsetof(mox_opts, ram) ? set : ram;
-        experts = opt->field == offsetof(mox_opts, ram_experts) ? set : experts;
+        by_size = opt->field == whole ? set : by_size;
+        by_number = opt->field == number ? set : by_number;
     }
-    if (experts->rank > 0 && experts->rank == ram->rank) {
-        mox_err err = MOX_FAIL(MOX_E_CONFLICT, "--ram and --ram-experts exclude each other: --ram bounds the "
-                                               "whole process, --ram-experts the experts alone");
+    if (by_number->rank > 0 && by_number->rank == by_size->rank) {
+        mox_err err = MOX_FAIL(MOX_E_CONFLICT, "%s", conflict);
         mox_err_fix("give one of the two");
         return err;
     }
-    o->cfg.ram = experts->rank > ram->rank ? o->ram_experts : o->ram;
+    memcpy(out, (const char *)o + (by_number->rank > by_size->rank ? number : whole), sizeof *out);
     return MOX_OK;
+}
+
+static mox_err choose_budgets(mox_opts *o)
+{
+    MOX_TRY(choose_budget(o, offsetof(mox_opts, ram), offsetof(mox_opts, ram_experts),
+                          "--ram and --ram-experts exclude each other: --ram bounds the whole process, "
+                          "--ram-experts the experts alone",
+                          &o->cfg.ram));
+    return choose_budget(o, offsetof(mox_opts, vram), offsetof(mox_opts, vram_experts),
+                         "--vram and --vram-experts exclude each other: --vram bounds a device's memory, "
+                         "--vram-experts the experts alone",
+                         &o->cfg.vram);
 }
 
 mox_err mox_opts_parse(const mox_command *cmd, int argc, char **argv, mox_opts *o)
@@ -297,7 +308,7 @@ mox_err mox_opts_parse(const mox_command *cmd, int argc, char **argv, mox_opts *
     MOX_TRY(mox_settings_load(cmd, o));
     a.early = false;
     MOX_TRY(walk(&a));
-    MOX_TRY(choose_budget(o));
+    MOX_TRY(choose_budgets(o));
     o->cfg.model = o->model;
     o->cfg.seed = o->seed;
     o->sampling.seed = o->seed;

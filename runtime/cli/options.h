@@ -67,7 +67,7 @@ enum { MOX_MAX_OPTIONS = 128 };
 
 typedef struct mox_opts {
     mox_cfg cfg; /* what the library gets; complete after mox_opts_parse */
-    mox_budget ram, ram_experts;
+    mox_budget ram, ram_experts, vram, vram_experts;
     const char *model;    /* positional or --model; NULL: the built-in demo model */
     const char *words[2]; /* positional, before the model: "show" of `config show`; NULL: not given */
     const char *config;   /* --config */

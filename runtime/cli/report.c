@@ -18,6 +18,13 @@ void mox_report_plan(const mox_plan *plan)
                 mox_human(plan->process_bytes + plan->metadata_bytes, a[7]));
     double pct = plan->experts_total > 0 ? 100.0 * plan->kept_total / plan->experts_total : 0;
     char floor_text[24], budget[24];
+    for (uint32_t i = 0; i < plan->n_devices; i++) {
+        const mox_plan_device *d = &plan->device[i];
+        mox_ui_line("plan: device %u, %s of %s = %u experts of %u layers %s + staging %s + buffers %s", i,
+                    mox_human(d->total_bytes, a[0]), mox_human(d->limit_bytes, a[1]), d->n_experts,
+                    d->n_layers, mox_human(d->expert_bytes, a[2]), mox_human(d->staging_bytes, a[3]),
+                    mox_human(d->buffer_bytes, a[4]));
+    }
     if (plan->budget_bytes > 0) {
         mox_ui_line("plan: %u of %u experts stay in RAM (%.0f %%), budget %s, floor %s", plan->kept_total,
                     plan->experts_total, pct, mox_human(plan->budget_bytes, budget),
@@ -53,6 +60,24 @@ void mox_report_plan_json(mox_json *j, const char *key, const mox_plan *plan)
         mox_json_u64(j, NULL, plan->kept[l]);
     }
     mox_json_array_end(j);
+    if (plan->n_devices) {
+        mox_json_u64(j, "link_bytes", plan->link_bytes);
+        mox_json_u64(j, "experts_in_vram", plan->vram_experts);
+        mox_json_array(j, "devices");
+        for (uint32_t i = 0; i < plan->n_devices; i++) {
+            const mox_plan_device *d = &plan->device[i];
+            mox_json_object(j, NULL);
+            mox_json_u64(j, "limit_bytes", d->limit_bytes);
+            mox_json_u64(j, "expert_bytes", d->expert_bytes);
+            mox_json_u64(j, "staging_bytes", d->staging_bytes);
+            mox_json_u64(j, "buffer_bytes", d->buffer_bytes);
+            mox_json_u64(j, "total_bytes", d->total_bytes);
+            mox_json_u64(j, "moe_layers", d->n_layers);
+            mox_json_u64(j, "experts", d->n_experts);
+            mox_json_object_end(j);
+        }
+        mox_json_array_end(j);
+    }
     mox_json_u64(j, "transit_slots", plan->transit_slots);
     mox_json_u64(j, "ctx", plan->n_ctx);
     mox_json_u64(j, "sequences", plan->n_seq);
@@ -74,6 +99,9 @@ static void uses_json(mox_json *j, const char *key, const mox_use_counters *u)
 {
     mox_json_object(j, key);
     mox_json_u64(j, "uses", u->uses);
+    if (u->vram) {
+        tier_json(j, "vram", u->vram, u->vram_bytes);
+    }
     tier_json(j, "ram", u->hits, u->hit_bytes);
     tier_json(j, "late", u->late, u->late_bytes);
     tier_json(j, "file", u->misses, u->miss_bytes);
@@ -93,6 +121,8 @@ static mox_use_counters both_phases(const mox_counters *c)
     sum.late_bytes += d->late_bytes;
     sum.miss_bytes += d->miss_bytes;
     sum.loads += d->loads;
+    sum.vram += d->vram;
+    sum.vram_bytes += d->vram_bytes;
     return sum;
 }
 
@@ -122,6 +152,22 @@ void mox_report_counters_json(mox_json *j, const mox_counters *c)
     mox_json_u64(j, "cancelled", c->prefetch.cancelled);
     mox_json_u64(j, "switched_off", c->prefetch.switched_off);
     mox_json_object_end(j);
+    const mox_vram_counters *v = &c->vram;
+    if (v->fill_bytes || v->crossed || v->cpu) {
+        mox_json_object(j, "vram");
+        mox_json_u64(j, "fill_bytes", v->fill_bytes);
+        mox_json_u64(j, "moved_in", v->promotions);
+        mox_json_u64(j, "went_down", v->demotions);
+        mox_json_u64(j, "still_in_ram", v->still_in_ram);
+        mox_json_u64(j, "dropped", v->dropped);
+        mox_json_u64(j, "up_bytes", v->up_bytes);
+        mox_json_u64(j, "down_bytes", v->down_bytes);
+        mox_json_u64(j, "crossed", v->crossed);
+        mox_json_u64(j, "crossed_bytes", v->crossed_bytes);
+        mox_json_u64(j, "cpu", v->cpu);
+        mox_json_u64(j, "cpu_bytes", v->cpu_bytes);
+        mox_json_object_end(j);
+    }
     mox_json_u64(j, "admissions", c->admissions);
     mox_json_u64(j, "evictions", c->evictions);
     mox_json_object(j, "wait_seconds");
@@ -139,6 +185,10 @@ void mox_report_run_json(mox_json *j, const mox_opts *o, const mox_ctx *ctx)
     mox_json_string(j, "policy", o->cfg.policy);
     mox_json_string(j, "fill_order", mox_get_fill_order(ctx));
     mox_json_string(j, "look_ahead", mox_get_look_ahead(ctx));
+    if (mox_get_plan(ctx)->n_devices) {
+        char miss[160];
+        mox_json_string(j, "miss", mox_get_miss(ctx, miss, sizeof miss));
+    }
     mox_report_plan_json(j, "plan", mox_get_plan(ctx));
     mox_json_u64(j, "actual_bytes", mox_actual_bytes(ctx));
 }
@@ -156,10 +206,15 @@ const char *mox_report_counters(const mox_counters *c, char out[320])
     mox_use_counters u = both_phases(c);
     char a[4][24];
     double n = u.uses > 0 ? (double)u.uses : 1;
+    char vram[64] = "";
+    if (u.vram) {
+        snprintf(vram, sizeof vram, "VRAM %llu (%.1f %%) + ", (unsigned long long)u.vram,
+                 100 * (double)u.vram / n);
+    }
     snprintf(out, 320,
-             "%llu expert uses = RAM %llu (%.1f %%) + late %llu (%.1f %%) + file %llu (%.1f %%); "
+             "%llu expert uses = %sRAM %llu (%.1f %%) + late %llu (%.1f %%) + file %llu (%.1f %%); "
              "read %s = fill %s + demand %s + ahead %s",
-             (unsigned long long)u.uses, (unsigned long long)u.hits, 100 * (double)u.hits / n,
+             (unsigned long long)u.uses, vram, (unsigned long long)u.hits, 100 * (double)u.hits / n,
              (unsigned long long)u.late, 100 * (double)u.late / n, (unsigned long long)u.misses,
              100 * (double)u.misses / n, mox_human(c->io.read_bytes, a[0]), mox_human(c->io.fill_bytes, a[1]),
              mox_human(c->io.demand_bytes, a[2]), mox_human(c->io.prefetch_bytes, a[3]));

@@ -134,7 +134,7 @@ mox_err mox_plan_vram(const mox_plan_in *in, mox_plan *plan, mox_placement *p)
     }
     for (uint32_t i = 0; i < in->n_devices; i++) {
         uint64_t limit = plan->device[i].limit_bytes = limit_of(b, in->device_bytes[i]);
-        if (!number && fixed[i] <= limit) {
+        if (!number && b->kind != MOX_BUDGET_MIN && fixed[i] <= limit) {
             deal_rest(p, i, limit - fixed[i]);
         }
         count(in, p, i);

@@ -80,3 +80,21 @@ ids() { echo 1 17 400 23 99 5 300 >ids; }
     exits 6
     says MX-6005
 }
+
+@test "a device that the CPU plays changes no number, and says what its memory is for" {
+    ids
+    mox logits "$DEMO" --tokens ids --json
+    hash=$(json logits_xxh3)
+    mox logits "$DEMO" --tokens ids --json --device cpu:vram=64M --vram-experts 25% --miss copy --ram-experts 40%
+    same "--miss copy" "$(json logits_xxh3)" "$hash"
+    same "experts" "$(json plan.experts_in_vram)" 12
+    same "all uses" "$(json hits.uses)" \
+        $(($(json hits.vram.uses) + $(json hits.ram.uses) + $(json hits.late.uses) + $(json hits.file.uses)))
+    same "nothing is computed on the CPU" "$(json vram.cpu)" 0
+    mox logits "$DEMO" --tokens ids --json --device cpu:vram=64M,n=2 --vram 4M --miss split
+    same "--miss split" "$(json logits_xxh3)" "$hash"
+    styled 2 MX-2002 logits "$DEMO" --tokens ids --json --device cpu:vram
+    styled 5 MX-5001 logits "$DEMO" --tokens ids --json --device cuda
+    says '--device cpu'
+    styled 4 MX-4001 logits "$DEMO" --tokens ids --json --device cpu:vram=64M --vram 1K
+}

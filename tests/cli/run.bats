@@ -304,3 +304,14 @@ stop_with() { # SIGNAL CODE
     exits 2
     stdout_empty
 }
+
+@test "devices: experts in VRAM are counted, and the plan without one is as before" {
+    mox run "$DEMO" --raw -p 'It was a bright' -n 4 --json
+    text=$(json text)
+    same "no device" "$(json plan.devices 2>/dev/null || true)" ""
+    mox run "$DEMO" --raw -p 'It was a bright' -n 4 --json --device cpu:vram=64M --vram-experts 12 --miss auto
+    same "the text" "$(json text)" "$text"
+    says 'VRAM'
+    mox run "$DEMO" --raw -p 'It was a bright' -n 4 --json --device cpu:vram=64M --vram 50%
+    same "the text" "$(json text)" "$text"
+}
