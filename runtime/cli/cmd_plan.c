@@ -17,9 +17,8 @@
 #include <string.h>
 
 enum { PROBE_RAM = 256 << 20, PROBE_DISK = 128 << 20, SWEEP = 9 };
-#define CPU_SHARE   0.9    /* of the read ceiling that products reach, docs/numbers.md */
-#define OPS_SHARE   0.25   /* of the integer ceiling that a prompt reaches; assumed */
-#define CPU_LAYER_S 100e-6 /* routers, norms, waits: docs/numbers.md */
+#define CPU_SHARE 0.9  /* of the read ceiling that products reach, docs/numbers.md */
+#define OPS_SHARE 0.25 /* of the integer ceiling that a prompt reaches; assumed */
 
 /* A file that was cut off after its header has nothing to read at speed: the drive is then assumed. */
 static void measure_disk(mox_plan_cmd *c, double assumed)
@@ -45,7 +44,7 @@ mox_err mox_plan_measure(mox_plan_cmd *c, uint32_t n_threads)
         c->machine = (mox_machine){.cpu_bps = CPU_SHARE * ram,
                                    .dram_bps = ram,
                                    .cpu_ops = OPS_SHARE * 1e9 * mox_ceiling_int(crew.pool, isa),
-                                   .layer_s = CPU_LAYER_S,
+                                   .layer_s = MOX_CPU_LAYER_S,
                                    .disk_handshake_s = MOX_DISK_HANDSHAKE_S};
         mox_arena_unmap(&arena);
         measure_disk(c, 6.5e9);

@@ -198,6 +198,9 @@ static void text_time(const mox_profile *p)
     printf("   predicted for %s: %.1f tok/s, %.2f ms a token\n", p->plan.machine_name, 1 / c->total_s,
            1e3 * c->total_s);
     for (int k = 0; k < MOX_PARTS; k++) {
+        if (c->part_s[k] <= 0) {
+            continue;
+        }
         printf("   ");
         bar(c->part_s[k] / c->total_s, 40);
         printf(" %5.1f %%  %s\n", 100 * c->part_s[k] / c->total_s,

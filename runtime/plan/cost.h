@@ -30,6 +30,7 @@ typedef struct mox_machine {
 #define MOX_COPY_HANDSHAKE_S 15e-6
 #define MOX_DISK_HANDSHAKE_S 100e-6
 #define MOX_GPU_LAYER_S      15e-6
+#define MOX_CPU_LAYER_S      100e-6 /* routers, norms, waits: docs/numbers.md */
 
 /* What one token of a model asks for. */
 typedef struct mox_work {

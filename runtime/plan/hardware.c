@@ -77,7 +77,7 @@ static void rates(mox_hw_spec *s)
                                .dram_bps = host->dram_bps,
                                .cpu_ops = CPU_OPS,
                                .disk_bps = s->part[MOX_HW_DRIVE]->bps,
-                               .layer_s = MOX_GPU_LAYER_S,
+                               .layer_s = card ? MOX_GPU_LAYER_S : MOX_CPU_LAYER_S,
                                .cpu_handshake_s = MOX_CPU_HANDSHAKE_S,
                                .copy_handshake_s = MOX_COPY_HANDSHAKE_S,
                                .disk_handshake_s = MOX_DISK_HANDSHAKE_S};
