@@ -25,7 +25,8 @@ for kind in mmap open clone brk; do
 done
 
 for io in uring pread; do
-    for budget in '--ram min' '--ram-experts 50%'; do
+    for budget in '--ram min' '--ram-experts 50%' \
+        '--ram-experts 40% --device cpu:vram=64M,n=2 --vram-experts 25% --miss split'; do
         for output in '' --json; do
             LD_PRELOAD=$PRELOAD "$MOXIE" run "$DEMO" --raw -p 'It was a bright cold day in April' -n 40 --ctx 200 --batch 4 \
                 --temp 0.8 --io $io $budget --record trace.bin --verify always --heat off $output >"$OUT" 2>"$ERR" </dev/null
