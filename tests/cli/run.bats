@@ -218,6 +218,12 @@ answer() { mox run "$DEMO" --raw -p 'It was a bright' -n 16 --json "$@"; }
     styled 3 MX-3012 run "$A" -p 'tell me' --system 'You are a king'
     says 'chat-template NAME'
     refuses run --chat-template no-such-name
+    printf '{{ enable_thinking }} {{ tools[0].name }} {{ effort }} {{ messages[0].content }}' >t.jinja
+    printf '[{"name": "f"}]' >tools.json
+    mox_in tokenize "$A" --no-bos < <(printf 'False f high tell me')
+    ids=$(cat out)
+    mox run "$A" -p 'tell me' -n 1 --json --chat-template ./t.jinja --think off --tools tools.json --kwargs '{"effort": "high"}'
+    same "--think, --tools, --kwargs" "$(json prompt_tokens | tr -d '[]' | tr , ' ')" "$ids"
     refuses run --overflow truncate
 }
 

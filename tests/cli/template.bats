@@ -43,6 +43,12 @@ X
     mox template render "$DEMO" --messages chat.json
     exits 0
     prints '\[INST\] hi </s> \[/INST\]'
+    cp out own
+    mox template render -m "$DEMO" --messages chat.json
+    check "-m" cmp -s out own
+    printf 'chat-template = chatml\n' >some.conf
+    mox template render --model "$DEMO" --messages chat.json --config some.conf
+    prints '^<|im_start|>user$'
     mox template render "$DEMO" --messages chat.json --chat-template chatml
     prints '^<|im_start|>user$'
     styled 2 MX-2002 template render "$DEMO" --messages chat.json --chat-template wizard
@@ -54,7 +60,7 @@ X
     printf '[{"role": "user", "content": "hi </s>"}]' >chat.json
     mox template render "$DEMO" --messages chat.json --json
     exits 0
-    same "schema" "$(json schema)" moxie.template/1
+    schema moxie.template/1
     prints '{"by":"user","text":"hi </s>"}'
     prints '{"by":"template","text":"<s>","token":1}'
 }

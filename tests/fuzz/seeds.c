@@ -106,6 +106,24 @@ static void small_files(void)
     put("ini_trace", "ini", with_kind, sizeof ini);
 }
 
+/* A template, a zero, what somebody says. */
+static void templates(void)
+{
+    static const char loop[] =
+        "{%- for m in messages %}{{ '<|' + m.role + '|>' + m.content | trim }}{% if loop.last %}.{% "
+        "endif %}{%- endfor %}\0hi <|user|> \x1A";
+    static const char calls[] =
+        "{% macro f(a, b=1) %}{{ a ~ b }}{{ caller() if caller }}{% endmacro %}{% call f(x) %}{% set ns = "
+        "namespace(s=x[::-1]) %}{{ ns.s.split('a') | join('-') | tojson(indent=2) }}{% endcall %}\0banana "
+        "\x1A";
+    static const char formats[] =
+        "{{ '%5.2s|%r' % (x, [x, 1.5, none]) }}{{ '{:>9}'.format(x) }}{{ {x: 1} | dictsort }}{{ messages | "
+        "selectattr('role', 'eq', 'user') | map(attribute='content') | list }}\0a\x1A";
+    put("template", "loop", loop, sizeof loop - 1);
+    put("template", "calls", calls, sizeof calls - 1);
+    put("template", "formats", formats, sizeof formats - 1);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -122,6 +140,7 @@ int main(int argc, char **argv)
     packed_model("mixtral", MOX_TEST_DATA "/models/mixtral-a.gguf");
     packed_model("legacy", MOX_TEST_DATA "/models/mixtral-a-legacy-experts.gguf");
     vocabularies();
+    templates();
     small_files();
     return 0;
 }
