@@ -78,8 +78,10 @@ const mox_explanation mox_explanations[] = {
      "not all parts were downloaded\nfiles were renamed\n",
      "put all parts, NAME-00001-of-0000N.gguf, into one folder with their original names\n"},
     {MOX_E_TEMPLATE,
-     "Messages are put into the form that the model was trained with, its chat template. This model has none, or "
-     "one that failed: the message says where. Guessing another form would give worse answers without saying so.",
+     "Messages are put into the form that the model was trained with, its chat template. This model has "
+     "none, or "
+     "one that failed: the message says where. Guessing another form would give worse answers without saying "
+     "so.",
      "a template that refuses such a conversation\na part of Jinja that is not supported\n"
      "a base model, which continues texts\nan old file without a template\n",
      "moxie info MODEL --template             what the file says\n"

@@ -110,7 +110,8 @@ static void expect_no_leak(const char *operation, const char *text)
     cr_assert_eq(mox_jinja_render(j, &out), MOX_OK, "%s: %s", operation, mox_err_last()->msg);
     for (size_t i = 0; i < out.n; i++) {
         by_user += out.marks[i] == MOX_MARK_USER;
-        bool harmless = out.marks[i] != MOX_MARK_TEMPLATE || strchr("ABk ,:'\"[](){}.\n%01", out.p[i]) != NULL;
+        bool harmless =
+            out.marks[i] != MOX_MARK_TEMPLATE || strchr("ABk ,:'\"[](){}.\n%01", out.p[i]) != NULL;
         bool own = strstr(operation, "'<|' +") != NULL || strstr(operation, "join('") != NULL;
         cr_expect(harmless || own, "%s over %s: byte %zu (%c) is marked as the template's: %.*s", operation,
                   text, i, out.p[i], (int)out.n, out.p);
