@@ -102,6 +102,25 @@ Test(turn, earlier_turns_are_not_read_again)
     end(&s);
 }
 
+/* Through a rendered template too: an answer goes back in as its tokens, so all that was evaluated is found again. */
+Test(turn, a_rendered_template_reads_only_what_is_new)
+{
+    session s;
+    const char *names, *text = mox_render_builtin("chatml", &names);
+    start(&s);
+    s.o.think = -1;
+    s.prompt.t = NULL;
+    cr_assert_eq(mox_jinja_open(&s.prompt.jinja, text, strlen(text), NULL), MOX_OK);
+    say(&s, "Once upon");
+    for (int i = 0; i < 2; i++) {
+        uint32_t held = s.turn.n_held;
+        cr_assert_gt(held, 30);
+        say(&s, "Go");
+        cr_assert_eq(s.turn.n_reused, held, "%u of %u", s.turn.n_reused, held);
+    }
+    end(&s);
+}
+
 /* /retry: all of the prompt is there but the last token, and another seed gives another answer. */
 Test(turn, retry_reads_one_token)
 {
