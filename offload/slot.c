@@ -217,11 +217,9 @@ static mox_slot_result leave(mox_slots *t, mox_slot *s)
 
 static mox_slot_result cancel(mox_slots *t, mox_slot *s)
 {
-#ifdef MOX_BUG_E2
-    bool waited_for =
-        false; /* a refuted prediction is dropped though a waiter already uses what has arrived */
-#else
     bool waited_for = s->waiters != 0;
+#ifdef MOX_BUG_E2
+    waited_for = false; /* a refuted prediction is dropped though a waiter already uses what has arrived */
 #endif
     if (s->state != MOX_SLOT_LOADING || waited_for) {
         return refused(t, s);

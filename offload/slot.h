@@ -6,12 +6,12 @@
  * twice, a slot reused while a read still writes into it, a victim that somebody uses) is refused here.
  *
  *   FREE --demand/prefetch--> LOADING --last read done--> PINNED (one pin per waiter) or READY (nobody waits)
- * A waiter may use parts that have arrived before the last one has: while it waits nothing but its own LEAVE or TOLD
- * can take the slot away.
- *
  *   LOADING --failed--> FAILED --all told, no read in flight--> FREE
  *   LOADING --cancelled, nobody waits--> ZOMBIE --no read in flight--> FREE
  *   READY <--pin/unpin--> PINNED        READY --evict--> EVICTING --evicted--> FREE
+ *
+ * A waiter may use parts that have arrived before the last one has (arriving.c): while it waits, nothing but its own
+ * LEAVE or TOLD can take the slot away.
  *
  * A slot's generation grows with each reuse. Whoever remembers a slot remembers the generation with it; an
  * event that carries an old one is STALE and changes nothing. Reads in flight are a bit per request of the
