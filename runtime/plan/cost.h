@@ -1,9 +1,9 @@
 /* The cost model: how long a token takes on a machine, given where its experts are found.
  *
  * Pure functions over plain structs, in seconds and bytes per second: `plan` predicts with it, `profile` turns
- * hit rates into tokens per second with it, and `tune` fills the machine in with what it measured. The CPU and
- * the copies to a GPU pull on the same DRAM, so what they get together is capped; each way of serving a miss has
- * a handshake of its own. docs/cost-model.md derives the formulas and says what they leave out.
+ * hit rates into tokens per second with it. The CPU and the copies to a GPU pull on the same DRAM, so what they get
+ * together is capped; each way of serving a miss has a handshake of its own. docs/cost-model.md derives the formulas
+ * and says what they leave out.
  */
 #ifndef MOX_RUNTIME_COST_H
 #define MOX_RUNTIME_COST_H
