@@ -130,7 +130,7 @@ const mox_command mox_commands[] = {
      .summary = "what the chat template makes of a conversation",
      .examples =
          "  moxie template render mixtral.gguf --messages chat.json\n"
-         "  moxie template render --file my.jinja --messages - --tools tools.json --json < chat.json\n",
+         "  moxie template render --file my.jinja --messages - --json < chat.json\n",
      .run = mox_cmd_template,
      .about =
          "Prints the text that a model would read. With --json in pieces: what the template wrote, and what\n"
