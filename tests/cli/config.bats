@@ -24,6 +24,7 @@ values() {
     K) echo 6 7 8 ;;
     N,...) echo 3 4,5 6 ;;
     T | P | X) echo 0.25 0.5 0.75 ;;
+    JSON) echo '{} {"a":1} {"b":2}' ;;
     SIZE) echo 1G 2G 3G ;;
     'SIZE|PCT|min|auto') echo 1G 40% min ;;
     'N|PCT') echo 3 40% 5 ;;
@@ -63,7 +64,7 @@ values() {
 
 @test "every setting is checked wherever it comes from" {
     while read -r name argument; do
-        case $argument in *FILE | TEXT) continue ;; esac
+        case $argument in *FILE | TEXT | JSON) continue ;; esac
         printf '[*]\n%s = :nonsense:\n' "$name" >wrong.conf
         mox config show --config wrong.conf
         exits 2

@@ -72,8 +72,7 @@ Test(template, knows_loops_over_content)
 {
     static const char *const yes[] = {
         "{% for p in message.content %}{% endfor %}",
-        "{% for m in messages %}{% if a %}{% else %}{% for p in m['content'] %}{% endfor %}{% endif %}{% "
-        "endfor %}",
+        "{%for m in messages%}{%if a%}{%else%}{%for p in m['content']%}{%endfor%}{%endif%}{%endfor%}",
         "{% macro f(content) %}{% for p in content %}{% endfor %}{% endmacro %}",
         "{% for m in messages %}{% set c = m.content %}{% for p in c %}{% endfor %}{% endfor %}"};
     static const char *const no[] = {
