@@ -283,7 +283,7 @@ Test(vram, fill_reads_nothing_twice_and_follows_heat)
         cr_assert_eq(in_vram, ((1u << quota[l]) - 1) << (FX_EXPERTS - quota[l]), "layer %u: %lx", l,
                      (unsigned long)in_vram);
         cr_assert_eq(mox_store_resident(v.fx.store, l, &in_ram), 4);
-        cr_assert_eq(__builtin_popcountll(in_vram | in_ram),
+        cr_assert_eq((uint32_t)__builtin_popcountll(in_vram | in_ram),
                      quota[l] + 4 < FX_EXPERTS ? quota[l] + 4 : FX_EXPERTS);
     }
     mox_counters c = {0};
