@@ -29,9 +29,20 @@ static uint32_t worth(const mox_store *st, const mox_slot_info *info)
     return info->last_step == st->step ? 1 : 0; /* used by this step: a candidate for admission at its end */
 }
 
+/* What the expert of a transit slot may still bring: its heat, the less the longer it is until its layer comes again.
+ * By age alone the next layer's expert would go first, shortly before it might be a hit: 7 to 13 % more reads. */
+static float promise(const mox_store *st, const mox_slot_info *info)
+{
+    uint32_t n = st->cfg.n_layers, layer = info->load.layer;
+    const mox_layer_state *l = &st->layer[layer];
+    uint32_t between = (layer + 2 * n - st->cur_layer - 1) % n;
+    return mox_policy_heat(&l->stats[info->load.expert], l->step) / (float)(1 + between);
+}
+
 static bool evict_transit(mox_store *st, uint32_t size_class, uint32_t max_worth)
 {
-    uint32_t best = MOX_SLOT_NONE;
+    uint32_t best = MOX_SLOT_NONE, least_worth = UINT32_MAX;
+    float least = 0.0f;
     for (uint32_t i = 0; i < st->slots.n; i++) {
         const mox_slot *s = &st->slots.slot[i];
         const mox_slot_info *info = &st->info[i];
@@ -39,10 +50,12 @@ static bool evict_transit(mox_store *st, uint32_t size_class, uint32_t max_worth
             worth(st, info) > max_worth) {
             continue;
         }
-        const mox_slot_info *b = best == MOX_SLOT_NONE ? NULL : &st->info[best];
-        if (!b || worth(st, info) < worth(st, b) ||
-            (worth(st, info) == worth(st, b) && info->last_step < b->last_step)) {
+        uint32_t w = worth(st, info);
+        float p = promise(st, info);
+        if (w < least_worth || (w == least_worth && p < least)) {
             best = i;
+            least_worth = w;
+            least = p;
         }
     }
     if (best == MOX_SLOT_NONE) {

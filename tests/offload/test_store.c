@@ -197,6 +197,32 @@ Test(store, records_that_do_not_fit_are_refused)
     }
 }
 
+/* Two slots pass experts through. The one whose layer has just had its turn goes, not the older one, whose layer is
+ * nearer. */
+Test(store, what_will_be_asked_for_next_stays)
+{
+    fixture fx;
+    fx_write(&fx, 2);
+    mox_store_cfg cfg = fx_cfg(&fx);
+    cfg.transit_slots = FX_TOP_K;
+    cfg.look_ahead = false;
+    for (uint32_t i = 0; i < FX_LAYERS; i++) {
+        fx.layers[i].quota = 0;
+    }
+    cr_assert_eq(fx_open(&fx, &cfg), MOX_OK);
+    static const uint32_t layer[] = {0, 1, 1, 0}, expert[] = {2, 3, 4, 2};
+    size_t wrong = 0;
+    for (int i = 0; i < 4; i++) {
+        cr_assert_eq(fx_step(&fx, layer[i], &expert[i], 1, &wrong), MOX_OK);
+    }
+    mox_counters c = fx_counters(&fx);
+    cr_assert_eq(wrong, 0);
+    cr_assert_eq(c.use[MOX_PHASE_DECODE].misses, 3);
+    cr_assert_eq(c.use[MOX_PHASE_DECODE].hits, 1, "layer 0 finds its expert again");
+    fx_close(&fx);
+    fx_remove(&fx);
+}
+
 Test(store, everything_kept_reads_nothing_after_the_fill)
 {
     run_mode(MOX_IO_AUTO, FX_EXPERTS, 2, false);
