@@ -65,8 +65,7 @@ static mox_err unknown(const char *name, size_t n)
     }
     mox_err err = MOX_FAIL(MOX_E_OPTION, "--gpu-spec: '%.*s' is no card, link, memory or drive in the table",
                            (int)(n < 40 ? n : 40), name);
-    mox_err_fix("known are: %s\n--gpu-spec 4080,ddr5-6000,gen4 names a card, its host's memory and drive",
-                list);
+    mox_err_fix("known are: %s\n--gpu-spec 4080,gen4", list);
     return err;
 }
 
