@@ -128,9 +128,8 @@ const mox_command mox_commands[] = {
      .bit = MOX_CMD_TEMPLATE,
      .usage = "render [MODEL | --file FILE] --messages FILE|-",
      .summary = "what the chat template makes of a conversation",
-     .examples =
-         "  moxie template render mixtral.gguf --messages chat.json\n"
-         "  moxie template render --file my.jinja --messages - --json < chat.json\n",
+     .examples = "  moxie template render mixtral.gguf --messages chat.json\n"
+                 "  moxie template render --file my.jinja --messages - --json < chat.json\n",
      .run = mox_cmd_template,
      .about =
          "Prints the text that a model would read. With --json in pieces: what the template wrote, and what\n"
