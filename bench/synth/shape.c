@@ -135,28 +135,28 @@ mox_err synth_tensors(const synth_cfg *cfg, synth_tensor **out, uint32_t *n)
     return MOX_OK;
 }
 
-static void key_u32(synth_buf *b, const char *key, uint32_t v)
+static void key_u32(mox_bytes *b, const char *key, uint32_t v)
 {
     synth_put_str(b, key);
-    synth_put_u32(b, KIND_U32);
-    synth_put_u32(b, v);
+    mox_bytes_u32(b, KIND_U32);
+    mox_bytes_u32(b, v);
 }
 
-static void key_f32(synth_buf *b, const char *key, float v)
+static void key_f32(mox_bytes *b, const char *key, float v)
 {
     synth_put_str(b, key);
-    synth_put_u32(b, KIND_F32);
-    synth_put(b, &v, sizeof v);
+    mox_bytes_u32(b, KIND_F32);
+    mox_bytes_put(b, &v, sizeof v);
 }
 
-static void key_str(synth_buf *b, const char *key, const char *v)
+static void key_str(mox_bytes *b, const char *key, const char *v)
 {
     synth_put_str(b, key);
-    synth_put_u32(b, KIND_STRING);
+    mox_bytes_u32(b, KIND_STRING);
     synth_put_str(b, v);
 }
 
-uint32_t synth_keys(const synth_cfg *c, synth_buf *b)
+uint32_t synth_keys(const synth_cfg *c, mox_bytes *b)
 {
     char name[96];
     snprintf(name, sizeof name, "synthetic %ux%u, %u layers, %u experts", c->d_model, c->d_ff, c->layers,

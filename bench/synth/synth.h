@@ -14,10 +14,12 @@
 
 #include "runtime/core/err.h"
 #include "runtime/core/tensor_types.h"
+#include "runtime/gguf/header.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef struct synth_cfg {
     const char *out;
@@ -38,18 +40,11 @@ typedef struct synth_tensor {
     uint64_t bytes;
 } synth_tensor;
 
-/* A growing byte buffer: the header under construction. Puts after a failed growth do nothing; `failed` says
- * so. */
-typedef struct synth_buf {
-    uint8_t *p;
-    size_t n, cap;
-    bool failed;
-} synth_buf;
-
-void synth_put(synth_buf *b, const void *data, size_t n);
-void synth_put_u32(synth_buf *b, uint32_t v);
-void synth_put_u64(synth_buf *b, uint64_t v);
-void synth_put_str(synth_buf *b, const char *s);
+/* The header under construction is a mox_bytes, whose text is counted. */
+static inline void synth_put_str(mox_bytes *b, const char *s)
+{
+    mox_bytes_str(b, s, strlen(s));
+}
 
 typedef struct synth_rng {
     uint64_t s[4];
@@ -68,9 +63,9 @@ void synth_fill(uint32_t type, float center, float spread, synth_rng *r, uint8_t
 /* synth_tensors: the tensors in file order; the caller frees *out. */
 MOX_NODISCARD mox_err synth_tensors(const synth_cfg *cfg, synth_tensor **out, uint32_t *n);
 /* synth_keys: append all model keys, return how many. */
-uint32_t synth_keys(const synth_cfg *cfg, synth_buf *b);
+uint32_t synth_keys(const synth_cfg *cfg, mox_bytes *b);
 /* synth_vocab_keys: tokens, scores, types and ids of the vocabulary; returns the number of keys. */
-uint32_t synth_vocab_keys(const synth_cfg *cfg, synth_buf *b);
+uint32_t synth_vocab_keys(const synth_cfg *cfg, mox_bytes *b);
 enum { SYNTH_MIN_VOCAB = 260 };
 
 /* synth_write: all files; *bytes is their sum. */

@@ -68,26 +68,26 @@ static uint32_t piece(uint32_t id, char out[32])
     return TOKEN_NORMAL;
 }
 
-static void begin_array(synth_buf *b, const char *key, uint32_t kind, uint64_t n)
+static void begin_array(mox_bytes *b, const char *key, uint32_t kind, uint64_t n)
 {
     synth_put_str(b, key);
-    synth_put_u32(b, KIND_ARRAY);
-    synth_put_u32(b, kind);
-    synth_put_u64(b, n);
+    mox_bytes_u32(b, KIND_ARRAY);
+    mox_bytes_u32(b, kind);
+    mox_bytes_u64(b, n);
 }
 
-static void put_id(synth_buf *b, const char *key, uint32_t id)
+static void put_id(mox_bytes *b, const char *key, uint32_t id)
 {
     synth_put_str(b, key);
-    synth_put_u32(b, KIND_U32);
-    synth_put_u32(b, id);
+    mox_bytes_u32(b, KIND_U32);
+    mox_bytes_u32(b, id);
 }
 
-uint32_t synth_vocab_keys(const synth_cfg *cfg, synth_buf *b)
+uint32_t synth_vocab_keys(const synth_cfg *cfg, mox_bytes *b)
 {
     char text[32];
     synth_put_str(b, "tokenizer.ggml.model");
-    synth_put_u32(b, KIND_STRING);
+    mox_bytes_u32(b, KIND_STRING);
     synth_put_str(b, "llama");
     begin_array(b, "tokenizer.ggml.tokens", KIND_STRING, cfg->vocab);
     for (uint32_t i = 0; i < cfg->vocab; i++) {
@@ -97,17 +97,17 @@ uint32_t synth_vocab_keys(const synth_cfg *cfg, synth_buf *b)
     begin_array(b, "tokenizer.ggml.scores", KIND_F32, cfg->vocab);
     for (uint32_t i = 0; i < cfg->vocab; i++) {
         float score = i < FIRST_MARK ? 0.0f : -(float)(i - FIRST_MARK);
-        synth_put(b, &score, sizeof score);
+        mox_bytes_put(b, &score, sizeof score);
     }
     begin_array(b, "tokenizer.ggml.token_type", KIND_I32, cfg->vocab);
     for (uint32_t i = 0; i < cfg->vocab; i++) {
-        synth_put_u32(b, piece(i, text));
+        mox_bytes_u32(b, piece(i, text));
     }
     put_id(b, "tokenizer.ggml.unknown_token_id", 0);
     put_id(b, "tokenizer.ggml.bos_token_id", 1);
     put_id(b, "tokenizer.ggml.eos_token_id", 2);
     synth_put_str(b, "tokenizer.ggml.add_bos_token");
-    synth_put_u32(b, KIND_BOOL);
-    synth_put(b, "\x01", 1);
+    mox_bytes_u32(b, KIND_BOOL);
+    mox_bytes_put(b, "\x01", 1);
     return 8;
 }

@@ -21,38 +21,6 @@ enum { KIND_U16 = 2, KIND_I32 = 5 };
 static const size_t max_tile_bytes = 8u << 20, min_tile_bytes = 1u << 20, piece_bytes = 256u << 10,
                     write_bytes = 8u << 20;
 
-void synth_put(synth_buf *b, const void *data, size_t n)
-{
-    if (b->cap - b->n < n) {
-        size_t cap = b->cap * 2 + n + 4096;
-        uint8_t *p = b->failed ? NULL : realloc(b->p, cap);
-        if (!p) {
-            b->failed = true;
-            return;
-        }
-        b->p = p;
-        b->cap = cap;
-    }
-    memcpy(b->p + b->n, data, n);
-    b->n += n;
-}
-
-void synth_put_u32(synth_buf *b, uint32_t v)
-{
-    synth_put(b, &v, sizeof v);
-}
-
-void synth_put_u64(synth_buf *b, uint64_t v)
-{
-    synth_put(b, &v, sizeof v);
-}
-
-void synth_put_str(synth_buf *b, const char *s)
-{
-    synth_put_u64(b, strlen(s));
-    synth_put(b, s, strlen(s));
-}
-
 typedef struct tile {
     uint32_t type;
     float center, spread;
@@ -155,32 +123,32 @@ static mox_err put_tensor(writer *w, const synth_tensor *t, uint32_t index)
     return pad(w);
 }
 
-static void part_keys(synth_buf *b, uint32_t part, uint32_t parts, uint32_t n_tensors)
+static void part_keys(mox_bytes *b, uint32_t part, uint32_t parts, uint32_t n_tensors)
 {
     uint16_t v = (uint16_t)part;
     synth_put_str(b, "split.no");
-    synth_put_u32(b, KIND_U16);
-    synth_put(b, &v, sizeof v);
+    mox_bytes_u32(b, KIND_U16);
+    mox_bytes_put(b, &v, sizeof v);
     v = (uint16_t)parts;
     synth_put_str(b, "split.count");
-    synth_put_u32(b, KIND_U16);
-    synth_put(b, &v, sizeof v);
+    mox_bytes_u32(b, KIND_U16);
+    mox_bytes_put(b, &v, sizeof v);
     synth_put_str(b, "split.tensors.count");
-    synth_put_u32(b, KIND_I32);
-    synth_put_u32(b, n_tensors);
+    mox_bytes_u32(b, KIND_I32);
+    mox_bytes_u32(b, n_tensors);
 }
 
 /* Header of one part that holds tensors [first, last) of n; the model's keys are in part 0 alone. */
 static mox_err put_header(writer *w, const synth_tensor *t, uint32_t first, uint32_t last, uint32_t n,
                           uint32_t part)
 {
-    synth_buf b = {0};
+    mox_bytes b = {0};
     uint64_t n_kv = 0, off = 0;
-    synth_put(&b, "GGUF", 4);
-    synth_put_u32(&b, 3);
-    synth_put_u64(&b, last - first);
+    mox_bytes_put(&b, "GGUF", 4);
+    mox_bytes_u32(&b, 3);
+    mox_bytes_u64(&b, last - first);
     size_t at_n_kv = b.n;
-    synth_put_u64(&b, 0);
+    mox_bytes_u64(&b, 0);
     if (part == 0) {
         n_kv += synth_keys(w->cfg, &b);
     }
@@ -190,10 +158,10 @@ static mox_err put_header(writer *w, const synth_tensor *t, uint32_t first, uint
     }
     for (uint32_t i = first; i < last; i++) {
         synth_put_str(&b, t[i].name);
-        synth_put_u32(&b, t[i].n_dims);
-        synth_put(&b, t[i].ne, t[i].n_dims * sizeof t[i].ne[0]);
-        synth_put_u32(&b, t[i].type);
-        synth_put_u64(&b, off);
+        mox_bytes_u32(&b, t[i].n_dims);
+        mox_bytes_put(&b, t[i].ne, t[i].n_dims * sizeof t[i].ne[0]);
+        mox_bytes_u32(&b, t[i].type);
+        mox_bytes_u64(&b, off);
         off += mox_round_up((size_t)t[i].bytes, ALIGNMENT);
     }
     mox_err err = MOX_OK;

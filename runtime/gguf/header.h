@@ -1,4 +1,4 @@
-/* Writing a GGUF header: bytes that grow, and the pieces that a header is made of. Who writes a file (pack, quantize)
+/* Writing a GGUF header: bytes that grow, and the pieces that a header is made of. Who writes a file (pack, quantize, moxie-synth)
  * copies the keys of its source and adds its own. A failed allocation is remembered, so that it is asked for once, at the
  * end.
  */
