@@ -38,6 +38,7 @@ struct mox_ctx {
     mox_store *store;
     mox_graph graph;
     mox_devices devices;
+    mox_replay_of_run replay;
     mox_device device_of[MOX_PLAN_MAX_DEVICES];
     uint64_t device_bytes[MOX_PLAN_MAX_DEVICES]; /* free */
     mox_arena dense, kv, buffers, store_arena;

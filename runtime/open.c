@@ -244,6 +244,17 @@ static mox_err start_store(mox_ctx *ctx)
     return MOX_OK;
 }
 
+static mox_err start_replay(mox_ctx *ctx)
+{
+    if (!ctx->cfg.replay_routing) {
+        return MOX_OK;
+    }
+    mox_replay_shape shape = {ctx->model->n_moe_layers, ctx->model->h.n_experts, ctx->model->h.top_k};
+    MOX_TRY(mox_replay_open(&ctx->replay, ctx->cfg.replay_routing, shape));
+    ctx->graph.replay = &ctx->replay;
+    return MOX_OK;
+}
+
 static mox_err start_trace(mox_ctx *ctx)
 {
     if (!ctx->cfg.record) {
@@ -316,6 +327,7 @@ static mox_err bring_up(mox_ctx *ctx)
         ctx->load.expert_bytes = c.io.fill_bytes;
     }
     mox_ctx_check_huge(ctx);
+    MOX_TRY(start_replay(ctx));
     return start_trace(ctx);
 }
 
@@ -385,6 +397,7 @@ void mox_close(mox_ctx **pctx)
     mox_arena_unmap(&ctx->dense);
     free(ctx->text);
     free(ctx->heat);
+    mox_replay_close(&ctx->replay);
     if (ctx->tokenizer) {
         mox_tokenizer_destroy(&ctx->tokenizer);
     }

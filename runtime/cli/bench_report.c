@@ -236,6 +236,7 @@ void mox_bench_json(const mox_bench *b)
     mox_json_string(&j, "answer_tokens", b->o->random_answers ? "random" : "sampled");
     mox_json_u64(&j, "io_limit_bytes_per_s", b->o->cfg.io_limit_bps);
     mox_json_bool(&j, "shuffle_predictions", b->o->cfg.shuffle_predictions);
+    mox_json_bool(&j, "routing_replayed", b->o->cfg.replay_routing != NULL);
     mox_json_object(&j, "ceilings");
     mox_ceilings_json(&j, "before", &b->before);
     mox_ceilings_json(&j, "after", &b->after);
@@ -300,6 +301,10 @@ void mox_bench_table(const mox_bench *b)
            b->o->cfg.act_f32 ? ", audit --act f32" : "");
     printf("%u of %u experts in RAM, prompts are %s, answers are %s\n", p->kept_total, p->experts_total,
            b->o->text != NULL ? "text" : "random ids", b->o->random_answers ? "random ids" : "sampled");
+    if (b->o->cfg.replay_routing != NULL) {
+        printf("experts as recorded in %s, not as the router says: no text comes of this\n",
+               mox_ui_shown(b->o->cfg.replay_routing, model, sizeof model));
+    }
     mox_ceilings_print(&b->before, &b->after);
     between_md(b);
     load_md(b);

@@ -169,6 +169,9 @@ static mox_err bench_run(mox_bench *b)
 mox_err mox_cmd_bench(mox_opts *o)
 {
     mox_cli_model(o);
+    if (o->cfg.replay_routing != NULL) { /* guesses would be the router's, which is not asked */
+        o->cfg.look_ahead = false;
+    }
     static mox_bench b;
     b = (mox_bench){.o = o};
     mox_err err = bench_run(&b);

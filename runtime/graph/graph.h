@@ -15,6 +15,7 @@
 #include "profiler/counters.h"
 #include "profiler/trace.h"
 #include "runtime/core/arena.h"
+#include "runtime/graph/replay.h"
 #include "runtime/model/model.h"
 #include "runtime/moxie.h"
 #include "runtime/sample.h"
@@ -98,12 +99,13 @@ typedef struct mox_graph {
     mox_arena *dev_arena; /* where its part goes while memory is taken; NULL: all is taken from one arena */
     mox_store *store;     /* NULL: no MoE layers */
     mox_devices *devices; /* that compute experts beside the CPU; NULL: none */
-    mox_trace_writer *trace; /* NULL: not recording */
-    const uint32_t *kept;    /* experts kept per MoE layer: a full layer needs no look-ahead */
-    mox_kv_view *kv;         /* [n_layers] */
-    uint32_t *seq_len;       /* [n_seq] */
-    uint32_t *seq_new;       /* [n_seq] lengths after the step in progress */
-    mox_counters counters;   /* steps, tokens, compute_ns */
+    mox_trace_writer *trace;   /* NULL: not recording */
+    mox_replay_of_run *replay; /* NULL: the router decides */
+    const uint32_t *kept;      /* experts kept per MoE layer: a full layer needs no look-ahead */
+    mox_kv_view *kv;           /* [n_layers] */
+    uint32_t *seq_len;         /* [n_seq] */
+    uint32_t *seq_new;         /* [n_seq] lengths after the step in progress */
+    mox_counters counters;     /* steps, tokens, compute_ns */
     uint32_t step_no;
     /* the step in progress */
     const mox_row *rows;

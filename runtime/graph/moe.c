@@ -354,6 +354,9 @@ static void record(mox_graph *g, const mox_layer_op *op)
 mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op)
 {
     MOX_TRY(route(g, op));
+    if (g->replay) {
+        mox_replay_route(g->replay, op->moe.moe_layer, g->n, g->moe.near_ids);
+    }
     uint32_t n_needs = group_uses(g);
     n_needs = g->devices ? mox_moe_device_begin(g, op, n_needs) : n_needs;
     /* Reads start here; quantising and looking ahead happen while they run. */

@@ -86,6 +86,29 @@ load lib
     same "short forms" "$(json plan.ctx) $(json plan.threads) $(json plan.batch)" "32 1 8"
 }
 
+@test "--replay-routing: experts as recorded, whatever the router says" {
+    # nine tokens that all use experts 3 and 5 of each layer
+    { echo layer,expert
+      for t in 1 2 3 4 5 6 7 8 9; do for l in 0 1 2 3 4 5; do printf '%d,3\n%d,5\n' $l $l; done; done; } >two.csv
+    mox profile import two.csv --out two.trace
+    exits 0
+    mox bench "$DEMO" -p 5 -n 3 -r 1 --replay-routing two.trace --record run.trace --json
+    exits 0
+    same "--replay-routing" "$(json routing_replayed)" true
+    same "no look-ahead, since nobody asks the router" "$(json look_ahead)" off
+    mox profile export --csv run.trace
+    same "experts that were used" "$(awk -F, 'NR > 1 { print $7 }' out | sort -u | xargs)" "3 5"
+    mox bench "$DEMO" -p 3 -n 0 -r 1 --replay-routing two.trace
+    prints '^experts as recorded in two.trace, not as the router says'
+    # of another model, not whole, none
+    styled 2 MX-2003 bench "$A" -p 3 -r 1 --replay-routing two.trace
+    says 'was recorded with 6 layers of'
+    sed '13,14d' two.csv >cut.csv
+    mox profile import cut.csv --out cut.trace
+    styled 3 MX-3001 bench "$DEMO" -p 3 -r 1 --replay-routing cut.trace
+    styled 6 MX-6002 bench "$DEMO" -p 3 -r 1 --replay-routing missing.trace
+}
+
 past() { # FACTOR: a bench of the past, that much faster
     printf '{"schema": "moxie.bench/1", "tests": [{"name": "decode 2", "tok_s": {"median": %s}}]}\n' "$1" >past.json
 }
