@@ -36,6 +36,9 @@ static const cpu_ops *of(const mox_ops *o)
     X(map, mox_map_cpu(of(o)->pool, a))                                                                      \
     X(gate, mox_gate_cpu(of(o)->pool, of(o)->vec, a))                                                        \
     X(head_mul, mox_head_mul_cpu(of(o)->pool, of(o)->isa, a))                                                \
+    X(conv, mox_conv_cpu(of(o)->pool, of(o)->vec, a))                                                        \
+    X(delta_prepare, mox_delta_prepare_cpu(of(o)->pool, of(o)->vec, a))                                      \
+    X(delta_rule, mox_delta_rule_cpu(of(o)->pool, of(o)->vec, a))                                            \
     X(part, ((void)o, mox_part_cpu(a)))                                                                      \
     X(weigh, ((void)o, mox_weigh_cpu(a)))                                                                    \
     X(ranks, ((void)o, mox_ranks_cpu(a)))

@@ -105,6 +105,20 @@ MOX_FMATH float mox_tanhf(float x)
     return x < 0.0f ? -t : t;
 }
 
+/* log(1 + e^x) = max(x, 0) + log1p(y), y = e^-|x|; log1p(y) = 2 atanh(s), s = y / (2 + y) <= 1/3, by its series. */
+MOX_FMATH float mox_softplusf(float x)
+{
+    const float y = mox_expf(x < 0.0f ? x : -x);
+    const float s = y / (2.0f + y), z = s * s, t = s + s;
+    float p = mox_fmaf(1.0f / 15.0f, z, 1.0f / 13.0f);
+    p = mox_fmaf(p, z, 1.0f / 11.0f);
+    p = mox_fmaf(p, z, 1.0f / 9.0f);
+    p = mox_fmaf(p, z, 1.0f / 7.0f);
+    p = mox_fmaf(p, z, 1.0f / 5.0f);
+    p = mox_fmaf(p, z, 1.0f / 3.0f);
+    return (x > 0.0f ? x : 0.0f) + mox_fmaf(t, z * p, t);
+}
+
 /* gelu by tanh: x / 2 * (1 + tanh(u)) = x * sigmoid(2 u), u = sqrt(2 / pi) * (x + 0.044715 x^3). */
 MOX_FMATH float mox_geluf(float x)
 {

@@ -178,6 +178,13 @@ typedef struct mox_expert_use {   /* one expert of a call */
     uint32_t first, n;            /* its rows: tok[first .. first + n) */
 } mox_expert_use;
 
+/* The same where which experts it will be is known only after the call has been queued. */
+typedef struct mox_expert_place {
+    const uint8_t *slot;
+    const float *bias[MOX_SLABS]; /* or NULL */
+    uint32_t first, n;            /* as above; n 0: none, and the rest is not read */
+} mox_expert_place;
+
 typedef struct mox_experts_args { /* e[out_row[j]] = down(silu(gate x[tok[j]]) * (up x[tok[j]])) */
     const mox_expert_use *use;    /* [n_uses], n_uses >= 1, experts of one layer */
     uint32_t n_uses;
@@ -195,6 +202,11 @@ typedef struct mox_experts_args { /* e[out_row[j]] = down(silu(gate x[tok[j]]) *
      * its error is the operation's. */
     mox_err (*arrived)(void *ctx, uint32_t *slices);
     void *arrived_ctx;
+    /* Of a device that queues; NULL elsewhere. [n_uses] in memory that it reads when the work runs, and written until then,
+     * so that a captured call computes other experts with every launch. use[0] then has the shapes alone; an expert has at
+     * most most_rows rows, all have all_rows. */
+    const mox_expert_place *places;
+    uint32_t most_rows, all_rows;
 } mox_experts_args;
 
 typedef struct mox_swiglu_args { /* h = silu(gate) * up, both [n][d_ff]; may be in place on gate */
@@ -249,6 +261,60 @@ typedef struct mox_head_mul_args { /* y[i][h][r] = W[h][r] . x[i][h], a small ma
     uint32_t n, n_heads;
 } mox_head_mul_args;
 
+/* What a layer of gated delta nets keeps of a sequence: its last inputs of the convolution and a matrix for each value
+ * head. It lies in slots: a step reads one and writes another, so that a step which fails has changed nothing.
+ * channels = 2 * k_heads * k_dim + v_heads * v_dim: q of all key heads, k of all, v of all value heads. */
+typedef struct mox_state_view {
+    float *conv; /* [n_seq][n_slots][taps - 1][channels]: the input of position p in row p % (taps - 1) */
+    float *s;    /* [n_seq][n_slots][v_heads][k_dim][v_dim] */
+    uint32_t n_seq, n_slots, k_heads, v_heads, k_dim, v_dim, taps;
+} mox_state_view;
+
+static inline size_t mox_state_channels(const mox_state_view *v)
+{
+    return (size_t)2 * v->k_heads * v->k_dim + (size_t)v->v_heads * v->v_dim;
+}
+
+/* Slots of one sequence in a step. from is not read where the step begins at position 0: all is zero there. */
+typedef struct mox_state_step {
+    uint32_t from, to;
+} mox_state_step;
+
+typedef struct
+    mox_conv_args { /* y[i][c] = silu(((w0 x0 + w1 x1) + ...)), x the last taps inputs, the row's own last */
+    mox_state_view state;
+    const mox_state_step *step; /* [n_seq] */
+    const mox_place *place;
+    const float *x; /* [n][channels] */
+    const float *w; /* [channels][taps] */
+    float *y;       /* [n][channels], not x */
+    uint32_t n;
+} mox_conv_args;
+
+/* In rows of y as conv leaves them: q = q / |q| / sqrt(k_dim), k = k / |k|, |x| = sqrt(x . x + eps); and, for each value
+ * head, beta = sigmoid(b), decay = exp(a * softplus(alpha + dt_bias)). */
+typedef struct mox_delta_prepare_args {
+    mox_state_view state;     /* for its sizes */
+    float *y;                 /* [n][channels], in place */
+    const float *ba;          /* [n][k_heads][b of its value heads, then alpha of the same] */
+    const float *a, *dt_bias; /* [v_heads] */
+    float *decay, *beta;      /* [n][v_heads] */
+    float eps;
+    uint32_t n;
+} mox_delta_prepare_args;
+
+/* Row by row in each sequence, for each value head with its matrix S, key head v_head / (v_heads / k_heads):
+ * S = decay S; d = beta (v - S^T k); S = S + k d^T; out = S^T q. */
+typedef struct mox_delta_rule_args {
+    mox_state_view state;
+    const mox_state_step *step;
+    const mox_place *place;
+    const float *y;            /* [n][channels], prepared */
+    const float *decay, *beta; /* [n][v_heads] */
+    float *out;                /* [n][v_heads][v_dim] */
+    uint32_t n;
+} mox_delta_rule_args;
+
 typedef struct mox_part_args { /* y[i] = x[i][at .. at + len) */
     const float *x;            /* [n][from] */
     float *y;                  /* [n][len] */
@@ -293,6 +359,10 @@ struct mox_ops {
     mox_err (*map)(mox_ops *o, mox_stream *s, const mox_map_args *a);
     mox_err (*gate)(mox_ops *o, mox_stream *s, const mox_gate_args *a);
     mox_err (*head_mul)(mox_ops *o, mox_stream *s, const mox_head_mul_args *a);
+    /* gated delta nets; NULL where a device has none */
+    mox_err (*conv)(mox_ops *o, mox_stream *s, const mox_conv_args *a);
+    mox_err (*delta_prepare)(mox_ops *o, mox_stream *s, const mox_delta_prepare_args *a);
+    mox_err (*delta_rule)(mox_ops *o, mox_stream *s, const mox_delta_rule_args *a);
     /* what the graph does between them */
     mox_err (*part)(mox_ops *o, mox_stream *s, const mox_part_args *a);
     mox_err (*weigh)(mox_ops *o, mox_stream *s, const mox_weigh_args *a);

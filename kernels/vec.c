@@ -41,7 +41,8 @@ static void fill(float *x, uint32_t n, uint32_t seed, int spread)
 
 typedef struct check_out { /* everything the functions of a table produce; compared as bytes */
     float dot, sum, largest[MOX_KV_TYPES];
-    float soft[N], glu[N], merged[N], combined[N], scores[MOX_KV_TYPES][KEYS], values[MOX_KV_TYPES][N];
+    float soft[N], glu[N], merged[N], combined[N], state[N], delta[N / 2], scores[MOX_KV_TYPES][KEYS],
+        values[MOX_KV_TYPES][N];
     mox_act_k k;
     mox_act_b b;
     uint8_t rows[MOX_KV_TYPES][KEYS][N * 4];
@@ -59,6 +60,15 @@ static void run_all(const mox_vec *vec, const float *x, const float *y, check_ou
     vec->merge(y, N / 2, x, 2, x, out->merged, N / 2);
     memcpy(out->combined, y, sizeof out->combined);
     vec->combine(out->combined, x[0], x, y[1], N);
+    const mox_delta_cols c = {.from = x,
+                              .to = out->state,
+                              .stride = N / 2,
+                              .k = y,
+                              .q = y + 2,
+                              .k_dim = 2,
+                              .v = y + N / 2,
+                              .o = out->delta};
+    vec->delta(&c, x[1], y[2], N / 2);
     for (int t = 0; t < MOX_KV_TYPES; t++) {
         for (int r = 0; r < KEYS; r++) {
             (void)vec->kv_store[t](r % 2 ? x : y, N, out->rows[t][r]);

@@ -16,7 +16,18 @@
 #include "kernels/act.h"
 #include "kernels/ops.h"
 
-enum { MOX_REDUCE_LANES = 32, MOX_REDUCE_CHUNK = 1024, MOX_KEY_CHUNK = 256 };
+enum { MOX_REDUCE_LANES = 32, MOX_REDUCE_CHUNK = 1024, MOX_KEY_CHUNK = 256, MOX_DELTA_COLS = 64 };
+
+/* Where a step of the delta rule works. */
+typedef struct mox_delta_cols {
+    const float *from;
+    float *to;
+    size_t stride; /* floats between rows of both */
+    const float *k, *q;
+    uint32_t k_dim;
+    const float *v;
+    float *o;
+} mox_delta_cols;
 
 typedef struct mox_vec {
     /* Sum of a[i] * b[i] by the reduction, products by fma. */
@@ -42,6 +53,10 @@ typedef struct mox_vec {
                                  uint32_t head_dim, float *o);
     /* o[j] = fma(o[j], a, part[j] * b) */
     void (*combine)(float *o, float a, const float *part, float b, uint32_t n);
+    /* One row of the delta rule on n <= MOX_DELTA_COLS columns of a head's matrix: of column j, with f_i = from[i][j] *
+     * decay, t = chain over i of fma(f_i, k[i], .) from +0, d = (v[j] - t) * beta, to[i][j] = fma(k[i], d, f_i),
+     * o[j] = chain over i of fma(to[i][j], q[i], .) from +0. from may be to. */
+    void (*delta)(const mox_delta_cols *c, float decay, float beta, uint32_t n);
 } mox_vec;
 
 extern const mox_vec mox_vec_ref;                  /* the definition */
@@ -70,6 +85,11 @@ MOX_NODISCARD mox_err mox_add_cpu(mox_pool *pool, const mox_add_args *a);
 MOX_NODISCARD mox_err mox_layer_norm_cpu(mox_pool *pool, const mox_vec *vec, const mox_layer_norm_args *a);
 MOX_NODISCARD mox_err mox_map_cpu(mox_pool *pool, const mox_map_args *a);
 MOX_NODISCARD mox_err mox_gate_cpu(mox_pool *pool, const mox_vec *vec, const mox_gate_args *a);
+
+MOX_NODISCARD mox_err mox_conv_cpu(mox_pool *pool, const mox_vec *vec, const mox_conv_args *a);
+MOX_NODISCARD mox_err mox_delta_prepare_cpu(mox_pool *pool, const mox_vec *vec,
+                                            const mox_delta_prepare_args *a);
+MOX_NODISCARD mox_err mox_delta_rule_cpu(mox_pool *pool, const mox_vec *vec, const mox_delta_rule_args *a);
 
 /* attention_special.c: attention with any of what its arguments have besides; where none is wanted the results are
  * those of mox_attention_cpu. */

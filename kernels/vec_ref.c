@@ -143,6 +143,27 @@ static void combine(float *o, float a, const float *part, float b, uint32_t n)
     }
 }
 
+static void delta(const mox_delta_cols *c, float decay, float beta, uint32_t n)
+{
+    float t[MOX_DELTA_COLS] = {0}, d[MOX_DELTA_COLS], o[MOX_DELTA_COLS] = {0};
+    for (uint32_t i = 0; i < c->k_dim; i++) {
+        for (uint32_t j = 0; j < n; j++) {
+            t[j] = mox_fmaf(c->from[i * c->stride + j] * decay, c->k[i], t[j]);
+        }
+    }
+    for (uint32_t j = 0; j < n; j++) {
+        d[j] = (c->v[j] - t[j]) * beta;
+    }
+    for (uint32_t i = 0; i < c->k_dim; i++) {
+        for (uint32_t j = 0; j < n; j++) {
+            const float s = mox_fmaf(c->k[i], d[j], c->from[i * c->stride + j] * decay);
+            c->to[i * c->stride + j] = s;
+            o[j] = mox_fmaf(s, c->q[i], o[j]);
+        }
+    }
+    memcpy(c->o, o, n * sizeof *o);
+}
+
 static bool store_f16(const float *x, uint32_t head_dim, uint8_t *row)
 {
     for (uint32_t i = 0; i < head_dim; i++) {
@@ -248,4 +269,5 @@ const mox_vec MOX_REF_VEC = {
     .scores = {[MOX_KV_F16] = scores_f16, [MOX_KV_Q8_0] = scores_q8_0, [MOX_KV_F32] = scores_f32},
     .values = {[MOX_KV_F16] = values_f16, [MOX_KV_Q8_0] = values_q8_0, [MOX_KV_F32] = values_f32},
     .combine = combine,
+    .delta = delta,
 };

@@ -24,10 +24,18 @@ static mox_err check_types(const mox_ctx *ctx, const mox_dev_module *module)
         (void)MOX_FAIL(MOX_E_CONFLICT, "open: activations that are not rounded have no kernels on a GPU");
         return mox_err_fix("--device cpu with --act f32");
     }
-    for (uint32_t i = 0; i < m->n_weights; i++) {
-        if (!m->weights[i].as_f32 && !module->has_type(m->weights[i].type)) {
-            (void)MOX_FAIL(MOX_E_TYPE, "open: %s is %s, which has no kernels on a GPU", m->weights[i].name,
-                           mox_type_info(m->weights[i].type)->name);
+    return MOX_OK;
+}
+
+/* Operations that a device lacks. */
+static mox_err check_operations(const mox_ctx *ctx)
+{
+    const mox_ops *ops = ctx->gpu.ops;
+    bool can_recur = ops->conv && ops->delta_prepare && ops->delta_rule;
+    for (uint32_t i = 0; i < ctx->model->n_ops; i++) {
+        if (ctx->model->ops[i].kind == MOX_LAYER_DELTA && !can_recur) {
+            (void)MOX_FAIL(MOX_E_DEVICE, "open: layer %u is a gated delta net, which has no kernels on a GPU",
+                           ctx->model->ops[i].layer);
             return mox_err_fix("--device cpu");
         }
     }
@@ -56,7 +64,8 @@ mox_err mox_ctx_open_gpu(mox_ctx *ctx)
     MOX_TRY(check_types(ctx, m));
     MOX_TRY(m->open(0, &(mox_dev_open_cfg){.vram_limit = spec.vram, .log = &ctx->cfg.log}, &ctx->gpu.dev,
                     &ctx->gpu.ops));
-    return ctx->gpu.dev->ops->stream_create(ctx->gpu.dev, &ctx->gpu.stream);
+    MOX_TRY(ctx->gpu.dev->ops->stream_create(ctx->gpu.dev, &ctx->gpu.stream));
+    return check_operations(ctx);
 }
 
 /* One line of the plan becomes an arena in the device's memory. */

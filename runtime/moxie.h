@@ -37,6 +37,7 @@ typedef struct mox_cfg {
     uint32_t n_threads; /* 0 = physical cores */
     mox_kv_type kv;     /* default F16 */
     mox_io_mode io;
+    uint32_t io_depth; /* most reads in flight; 0 = as the plan finds best */
     mox_verify verify;
     const char *policy;     /* "auto", "lru", "lfu", "dlfu", "static" */
     bool look_ahead;        /* default true */
@@ -115,7 +116,9 @@ MOX_NODISCARD mox_err mox_eval(mox_ctx *ctx, uint32_t seq, const uint32_t *token
                                bool all_logits, mox_logits_fn fn, void *arg);
 void mox_seq_clear(mox_ctx *ctx, uint32_t seq);
 /* mox_seq_keep: forget what comes after the first n tokens; a sequence that is no longer stays as it is. What is kept
- * is what a fresh evaluation of these tokens would have made, to the bit. */
+ * is what a fresh evaluation of these tokens would have made, to the bit. A model with recurrent layers holds states of
+ * a few lengths only: its sequence goes back to the longest of them that is no longer than n, perhaps to nothing, and
+ * mox_seq_len says how much is left. */
 void mox_seq_keep(mox_ctx *ctx, uint32_t seq, uint32_t n);
 uint32_t mox_seq_len(const mox_ctx *ctx, uint32_t seq);
 
@@ -186,6 +189,7 @@ typedef struct mox_model_info {
     uint64_t params_total, params_active, file_bytes, dense_bytes, expert_bytes, expert_max_bytes;
     char quants[256]; /* "Q4_K 24.1 GiB, Q6_K 1.9 GiB, F32 2.1 MiB" */
     uint64_t kv_bytes_per_token[MOX_KV_TYPES];
+    uint64_t state_bytes; /* of a sequence, whatever its length: recurrent layers */
     uint64_t
         dense_read_bytes; /* of the dense part, what one token's step reads: of the embedding only a row */
     uint64_t macs_token; /* integer products of one row: attention projections, dense layers, top-k experts */

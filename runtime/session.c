@@ -33,8 +33,9 @@ static mox_err not_dry(const mox_ctx *ctx)
 /* Logits failed after the step: take its positions back. */
 static mox_err roll_back(mox_ctx *ctx, const mox_row *rows, uint32_t n, mox_err err)
 {
-    for (uint32_t i = 0; i < n && err != MOX_OK; i++) {
-        ctx->graph.seq_len[rows[i].seq]--;
+    for (uint32_t i = 0; i < n && err != MOX_OK;
+         i++) { /* the first of a sequence takes all of its rows back */
+        mox_graph_keep(&ctx->graph, rows[i].seq, rows[i].pos);
     }
     return err;
 }
@@ -125,14 +126,14 @@ mox_err mox_eval(mox_ctx *ctx, uint32_t seq, const uint32_t *tokens, uint32_t n,
 void mox_seq_clear(mox_ctx *ctx, uint32_t seq)
 {
     if (!ctx->cfg.dry_run && seq < ctx->dims.n_seq) {
-        ctx->graph.seq_len[seq] = 0;
+        mox_graph_keep(&ctx->graph, seq, 0);
     }
 }
 
 void mox_seq_keep(mox_ctx *ctx, uint32_t seq, uint32_t n)
 {
     if (mox_seq_len(ctx, seq) > n) {
-        ctx->graph.seq_len[seq] = n;
+        mox_graph_keep(&ctx->graph, seq, n);
     }
 }
 

@@ -14,7 +14,8 @@ enum {
     AMAX_NOT_FINITE = 0x7f800000,
     AMAX_TOO_SMALL = 0x0d800000 /* 2^-100 */,
     KEYS_AT_ONCE = 4,
-    VALUE_VECTORS = 8
+    VALUE_VECTORS = 8,
+    DELTA_VECTORS = 4
 };
 
 /* The last three steps of the butterfly: xor 4, 2, 1. */
@@ -238,6 +239,59 @@ static void combine(float *o, float a, const float *part, float b, uint32_t n)
     }
 }
 
+/* `vectors` vectors of columns, from column j. */
+static inline __attribute__((always_inline)) void delta_tile(const mox_delta_cols *c, float decay, float beta,
+                                                             uint32_t j, uint32_t vectors)
+{
+    vf t[DELTA_VECTORS], o[DELTA_VECTORS];
+    const vf fade = vf_set(decay);
+    for (uint32_t l = 0; l < vectors; l++) {
+        t[l] = o[l] = vf_set(0.0f);
+    }
+    const float *from = c->from + j;
+    for (uint32_t i = 0; i < c->k_dim; i++, from += c->stride) {
+        const vf k = vf_set(c->k[i]);
+        for (uint32_t l = 0; l < vectors; l++) {
+            t[l] = vf_fma(vf_mul(vf_load(from + l * VF), fade), k, t[l]);
+        }
+    }
+    for (uint32_t l = 0; l < vectors; l++) {
+        t[l] = vf_mul(vf_sub(vf_load(c->v + j + l * VF), t[l]), vf_set(beta));
+    }
+    from = c->from + j;
+    float *to = c->to + j;
+    for (uint32_t i = 0; i < c->k_dim; i++, from += c->stride, to += c->stride) {
+        const vf k = vf_set(c->k[i]), q = vf_set(c->q[i]);
+        for (uint32_t l = 0; l < vectors; l++) {
+            const vf s = vf_fma(k, t[l], vf_mul(vf_load(from + l * VF), fade));
+            vf_store(to + l * VF, s);
+            o[l] = vf_fma(s, q, o[l]);
+        }
+    }
+    for (uint32_t l = 0; l < vectors; l++) {
+        vf_store(c->o + j + l * VF, o[l]);
+    }
+}
+
+static void delta(const mox_delta_cols *c, float decay, float beta, uint32_t n)
+{
+    uint32_t j = 0;
+    for (; n - j >= DELTA_VECTORS * VF; j += DELTA_VECTORS * VF) {
+        delta_tile(c, decay, beta, j, DELTA_VECTORS);
+    }
+    for (; n - j >= VF; j += VF) {
+        delta_tile(c, decay, beta, j, 1);
+    }
+    mox_delta_cols rest = *c;
+    rest.from += j;
+    rest.to += j;
+    rest.v += j;
+    rest.o += j;
+    if (j < n) {
+        mox_vec_ref.delta(&rest, decay, beta, n - j);
+    }
+}
+
 static bool store_f16(const float *x, uint32_t head_dim, uint8_t *row)
 {
     uint32_t i = 0;
@@ -417,4 +471,5 @@ const mox_vec MOX_VEC_TABLE = {
     .scores = {[MOX_KV_F16] = scores_f16, [MOX_KV_Q8_0] = scores_q8_0, [MOX_KV_F32] = scores_f32},
     .values = {[MOX_KV_F16] = values_f16, [MOX_KV_Q8_0] = values_q8_0, [MOX_KV_F32] = values_f32},
     .combine = combine,
+    .delta = delta,
 };

@@ -69,14 +69,42 @@ static mox_err heat_queries(mox_graph *g)
     return g->ops->map(g->ops, g->stream, &a);
 }
 
+/* Queries come with their gates, head by head. */
+static mox_err split_gates(mox_graph *g)
+{
+    mox_attention_buffers *b = &g->attention;
+    uint32_t n = g->n * g->m->h.n_heads, d = g->m->h.head_dim;
+    mox_part_args part = {.x = b->q_gate, .y = b->q, .n = n, .from = 2 * d, .len = d};
+    MOX_TRY(g->ops->part(g->ops, g->stream, &part));
+    part.y = b->gate;
+    part.at = d;
+    return g->ops->part(g->ops, g->stream, &part);
+}
+
+/* What attention gathered, times the sigmoids of the gates. */
+static mox_err close_gates(mox_graph *g)
+{
+    const mox_hparams *h = &g->m->h;
+    mox_map_args a = {.kind = MOX_MAP_GATE,
+                      .x = g->attention.out,
+                      .by = g->attention.gate,
+                      .n = g->n,
+                      .d = h->n_heads * h->head_dim};
+    return g->ops->map(g->ops, g->stream, &a);
+}
+
 static mox_err project(mox_graph *g, const mox_layer_op *op)
 {
     const mox_attention_op *a = &op->attention;
     mox_attention_buffers *b = &g->attention;
     const mox_hparams *h = &g->m->h;
     uint32_t l = op->layer;
-    const mox_product qkv[] = {{a->q, a->q_bias, b->q}, {a->k, a->k_bias, b->k}, {a->v, a->v_bias, b->v}};
+    const mox_product qkv[] = {
+        {a->q, a->q_bias, a->gated ? b->q_gate : b->q}, {a->k, a->k_bias, b->k}, {a->v, a->v_bias, b->v}};
     MOX_TRY_OP(l, "attention q, k, v", mox_graph_mat_muls(g, qkv, 3, &g->h_acts, g->h, g->n));
+    if (a->gated) {
+        MOX_TRY_OP(l, "attention gate", split_gates(g));
+    }
     if (h->clamp_qkv != 0.0f) {
         MOX_TRY(clamp_qkv(g));
     }
@@ -119,7 +147,8 @@ static mox_err attend(mox_graph *g, const mox_layer_op *op)
         .kv = g->kv[op->layer], .k = b->k, .v = b->v, .place = g->in.place, .n = g->n};
     MOX_TRY_OP(op->layer, "kv cache", g->ops->kv_append(g->ops, g->stream, &append));
     mox_attention_args args = mox_graph_attend_args(g, op);
-    return mox_graph_named(g->ops->attention(g->ops, g->stream, &args), op->layer, "attention");
+    MOX_TRY_OP(op->layer, "attention", g->ops->attention(g->ops, g->stream, &args));
+    return op->attention.gated ? close_gates(g) : MOX_OK;
 }
 
 mox_err mox_graph_attention(mox_graph *g, const mox_layer_op *op)

@@ -70,13 +70,15 @@ static void end_sharing(rooms *r)
 typedef struct kind_masks {
     unsigned h, attention_out, ffn_h, experts;
     unsigned q_a, head, gathered; /* of compressed attention */
+    unsigned delta_out;
     uint32_t ffn_width;
-    bool shared;
+    bool shared, gated;
 } kind_masks;
 
 static void attention_kinds(const mox_graph *g, const mox_attention_op *a, kind_masks *k)
 {
     k->attention_out |= kind_bit(g, a->o);
+    k->gated |= a->gated;
     if (!a->compressed) {
         k->h |= kind_bit(g, a->q) | kind_bit(g, a->k) | kind_bit(g, a->v);
         return;
@@ -85,6 +87,12 @@ static void attention_kinds(const mox_graph *g, const mox_attention_op *a, kind_
     k->q_a |= a->mla.q_a ? kind_bit(g, a->mla.q_b) : 0;
     k->head |= kind_bit(g, a->mla.k_b);
     k->gathered |= kind_bit(g, a->mla.v_b);
+}
+
+static void delta_kinds(const mox_graph *g, const mox_delta_op *d, kind_masks *k)
+{
+    k->h |= kind_bit(g, d->qkv) | kind_bit(g, d->z) | kind_bit(g, d->ba);
+    k->delta_out |= kind_bit(g, d->o);
 }
 
 static void ffn_kinds(const mox_graph *g, const mox_weight *gate, const mox_weight *up,
@@ -103,6 +111,8 @@ static kind_masks find_kinds(const mox_graph *g)
         const mox_layer_op *op = &m->ops[i];
         if (op->kind == MOX_LAYER_ATTENTION) {
             attention_kinds(g, &op->attention, &k);
+        } else if (op->kind == MOX_LAYER_DELTA) {
+            delta_kinds(g, &op->delta, &k);
         } else if (op->kind == MOX_LAYER_FFN) {
             ffn_kinds(g, op->ffn.gate, op->ffn.up, op->ffn.down, &k);
         } else {
@@ -157,9 +167,33 @@ static void take_attention(mox_graph *g, const kind_masks *kinds, mox_arena *a)
     g->attention.k = take_f32(a, n, kv);
     g->attention.v = take_f32(a, n, kv);
     g->attention.out = take_f32(a, n, width);
+    if (kinds->gated) {
+        g->attention.q_gate = take_f32(a, n, 2 * width);
+        g->attention.gate = take_f32(a, n, width);
+    }
     take_acts(&g->attention.out_acts, kinds->attention_out, n, width, a);
     g->attention.scratch =
         mox_arena_take(a, mox_attention_scratch_bytes(g->dims.n_ctx, h->head_dim, g->dims.n_threads), ALIGN);
+}
+
+static size_t channels(const mox_delta_shape *s)
+{
+    return (size_t)2 * s->k_heads * s->k_dim + (size_t)s->v_heads * s->v_dim;
+}
+
+static void take_delta(mox_graph *g, const kind_masks *kinds, mox_arena *a)
+{
+    const mox_delta_shape *s = &g->m->h.delta;
+    mox_delta_buffers *b = &g->delta;
+    uint32_t n = g->dims.n_batch, width = s->v_heads * s->v_dim;
+    b->qkv = take_f32(a, n, channels(s));
+    b->mixed = take_f32(a, n, channels(s));
+    b->z = take_f32(a, n, width);
+    b->out = take_f32(a, n, width);
+    b->ba = take_f32(a, n, 2 * s->v_heads);
+    b->decay = take_f32(a, n, s->v_heads);
+    b->beta = take_f32(a, n, s->v_heads);
+    take_acts(&b->out_acts, kinds->delta_out, n, width, a);
 }
 
 /* Packed rows of the largest product there is. */
@@ -172,6 +206,7 @@ static void take_mul_scratch(mox_graph *g, const kind_masks *kinds, uint32_t n, 
     } inputs[] = {{kinds->h, h->d_model},
                   {kinds->attention_out, h->n_heads * h->v_dim},
                   {kinds->ffn_h, kinds->ffn_width},
+                  {kinds->delta_out, h->delta.v_heads * h->delta.v_dim},
                   {kinds->q_a, h->q_lora}};
     size_t most = 0;
     for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
@@ -272,6 +307,7 @@ static void take_inputs(const mox_graph *g, mox_arena *a, mox_step_inputs *in)
     size_t begin = a->used;
     in->cos_sin = take_f32(a, n, h->n_rot);
     in->place = mox_arena_take(a, n * sizeof *in->place, ALIGN);
+    in->states = h->delta.taps ? mox_arena_take(a, g->dims.n_seq * sizeof *in->states, ALIGN) : NULL;
     in->ids = take_u32(a, n);
     in->temperature = h->temperature_floor ? take_f32(a, n, 1) : NULL;
     in->bytes = a->used - begin;
@@ -298,6 +334,10 @@ static void take_lasting(mox_graph *g, const kind_masks *kinds, rooms *r)
     g->seq_len = take_u32(r->near, g->dims.n_seq);
     g->seq_new = take_u32(r->near, g->dims.n_seq);
     g->kv = mox_arena_take(r->near, h->n_layers * sizeof *g->kv, ALIGN);
+    if (h->delta.taps) {
+        g->state = mox_arena_take(r->near, h->n_layers * sizeof *g->state, ALIGN);
+        g->states = mox_arena_take(r->near, g->dims.n_seq * sizeof *g->states, ALIGN);
+    }
     if (g->devices && h->n_experts) {
         mox_devices_take(g->devices, &(mox_device_shape){g->m, &g->dims}, r->near);
     }
@@ -318,6 +358,10 @@ void mox_graph_take_buffers(mox_graph *g, mox_arena *a)
     next_user(&r, false);
     take_attention(g, &kinds, r.far);
     next_user(&r, false);
+    if (h->delta.taps) {
+        take_delta(g, &kinds, r.far);
+        next_user(&r, false);
+    }
     if (kinds.ffn_width) {
         take_ffn(g, &kinds, r.far);
         next_user(&r, kinds.shared); /* a shared expert's rows live beside the others' */
@@ -335,21 +379,52 @@ void mox_graph_take_buffers(mox_graph *g, mox_arena *a)
     g->staging_bytes = a->used - r.near_start;
 }
 
-void mox_graph_take_kv(mox_graph *g, mox_arena *a)
+static mox_kv_view take_cache(const mox_graph *g, mox_arena *a)
 {
     const mox_kv_shape *s = &g->m->h.kv;
     size_t positions = (size_t)g->dims.n_seq * s->n_heads * g->dims.n_ctx;
-    for (uint32_t l = 0; l < g->m->h.n_layers; l++) {
-        mox_kv_view v = {.type = g->dims.kv,
-                         .n_seq = g->dims.n_seq,
-                         .n_ctx = g->dims.n_ctx,
-                         .n_kv_heads = s->n_heads,
-                         .head_dim = s->k_dim,
-                         .v_dim = s->v_dim};
-        v.k = mox_arena_take(a, positions * mox_kv_row_bytes(g->dims.kv, s->k_dim), ALIGN);
-        v.v = mox_arena_take(a, positions * mox_kv_row_bytes(g->dims.kv, s->v_dim), ALIGN);
-        if (a->base) {
-            g->kv[l] = v;
+    mox_kv_view v = {.type = g->dims.kv,
+                     .n_seq = g->dims.n_seq,
+                     .n_ctx = g->dims.n_ctx,
+                     .n_kv_heads = s->n_heads,
+                     .head_dim = s->k_dim,
+                     .v_dim = s->v_dim};
+    v.k = mox_arena_take(a, positions * mox_kv_row_bytes(g->dims.kv, s->k_dim), ALIGN);
+    v.v = mox_arena_take(a, positions * mox_kv_row_bytes(g->dims.kv, s->v_dim), ALIGN);
+    return v;
+}
+
+static mox_state_view take_states(const mox_graph *g, mox_arena *a)
+{
+    const mox_delta_shape *s = &g->m->h.delta;
+    mox_state_view v = {.n_seq = g->dims.n_seq,
+                        .n_slots = MOX_STATE_SLOTS,
+                        .k_heads = s->k_heads,
+                        .v_heads = s->v_heads,
+                        .k_dim = s->k_dim,
+                        .v_dim = s->v_dim,
+                        .taps = s->taps};
+    size_t slots = (size_t)v.n_seq * v.n_slots;
+    v.conv = take_f32(a, slots * (s->taps - 1), channels(s));
+    v.s = take_f32(a, slots * s->v_heads * s->k_dim, s->v_dim);
+    return v;
+}
+
+/* What layers keep of positions or of sequences: each as its op says. */
+void mox_graph_take_kv(mox_graph *g, mox_arena *a)
+{
+    for (uint32_t i = 0; i < g->m->n_ops; i++) {
+        const mox_layer_op *op = &g->m->ops[i];
+        if (op->kind == MOX_LAYER_ATTENTION) {
+            mox_kv_view v = take_cache(g, a);
+            if (a->base) {
+                g->kv[op->layer] = v;
+            }
+        } else if (op->kind == MOX_LAYER_DELTA) {
+            mox_state_view v = take_states(g, a);
+            if (a->base) {
+                g->state[op->layer] = v;
+            }
         }
     }
 }

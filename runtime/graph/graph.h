@@ -24,7 +24,10 @@ enum {
     MOX_LOGITS_ROWS = 32, /* rows of logits made at a time where the caller has no room for all */
     MOX_CHUNK_ROWS = 128, /* rows given to one FFN call: bounds the scratch of wide models */
     MOX_AHEAD_ROWS = 16,  /* look-ahead works for steps of at most so many rows */
+    MOX_STATE_SLOTS = 3,  /* of a sequence's recurrent state: states.c */
 };
+
+#define MOX_DELTA_EPS 1e-6f /* under the lengths of q and k: the architecture's, in no key */
 
 /* What a run is shaped like; resolved once, from the configuration and the model. */
 typedef struct mox_dims {
@@ -48,13 +51,28 @@ typedef struct mox_attention_buffers { /* valid within one attention op */
     /* compressed attention: */
     float *latent, *gathered;                       /* [n][n_heads][kv_lora] */
     mox_act_set q_a_acts, head_acts, gathered_acts; /* inputs of q_b, k_b and v_b */
+    float *q_gate, *gate; /* queries and gates as they come, the gates by themselves */
 } mox_attention_buffers;
+
+typedef struct mox_delta_buffers { /* valid within one op of gated delta nets */
+    float *qkv, *mixed;            /* [n][channels]: before and after the convolution */
+    float *z, *out;                /* [n][v_heads][v_dim] */
+    float *ba, *decay, *beta;      /* [n][2 * v_heads], [n][v_heads] */
+    mox_act_set out_acts;
+} mox_delta_buffers;
+
+/* The slots of a sequence's recurrent state. */
+typedef struct mox_seq_states {
+    uint32_t len[MOX_STATE_SLOTS]; /* positions that a slot's state has seen; 0: none */
+    uint32_t now, mark, next;
+} mox_seq_states;
 
 /* What the host makes for a step and kernels read: one piece of memory. */
 typedef struct mox_step_inputs {
     float *cos_sin;
     float *temperature; /* [n]; NULL: the model has none */
     mox_place *place;
+    mox_state_step *states; /* [n_seq]; NULL: the model has none */
     uint32_t *ids;
     uint8_t *base;
     size_t bytes;
@@ -102,7 +120,9 @@ typedef struct mox_graph {
     mox_trace_writer *trace;   /* NULL: not recording */
     mox_replay_of_run *replay; /* NULL: the router decides */
     const uint32_t *kept;      /* experts kept per MoE layer: a full layer needs no look-ahead */
-    mox_kv_view *kv;           /* [n_layers] */
+    mox_kv_view *kv;           /* [n_layers], of those with attention */
+    mox_state_view *state;     /* [n_layers], of those with gated delta nets; NULL: none */
+    mox_seq_states *states;    /* [n_seq]; NULL: none */
     uint32_t *seq_len;         /* [n_seq] */
     uint32_t *seq_new;         /* [n_seq] lengths after the step in progress */
     mox_counters counters;     /* steps, tokens, compute_ns */
@@ -123,6 +143,7 @@ typedef struct mox_graph {
     uint32_t *want;           /* [n_batch] rows whose logits are wanted */
     /* share one piece of memory, used one after the other */
     mox_attention_buffers attention;
+    mox_delta_buffers delta;
     mox_ffn_buffers ffn;
     mox_moe_buffers moe;
     float *gather;     /* [MOX_LOGITS_ROWS][d] */
@@ -147,14 +168,21 @@ void mox_graph_take_kv(mox_graph *g, mox_arena *a);
 
 /* mox_graph_step: rows -> hidden states in g->x. On failure the sequences are as before. */
 MOX_NODISCARD mox_err mox_graph_step(mox_graph *g, const mox_row *rows, uint32_t n, mox_phase phase);
+/* mox_graph_keep: a sequence forgets what comes after its first n positions; with recurrent layers perhaps more. */
+void mox_graph_keep(mox_graph *g, uint32_t seq, uint32_t n);
 /* mox_graph_logits: logits of the rows idx[0..n) of the last step, n <= MOX_LOGITS_ROWS, to out [n][n_vocab].
  */
 MOX_NODISCARD mox_err mox_graph_logits(mox_graph *g, const uint32_t *idx, uint32_t n, float *out);
 
 /* The ops, called by step.c. */
 MOX_NODISCARD mox_err mox_graph_attention(mox_graph *g, const mox_layer_op *op);
+MOX_NODISCARD mox_err mox_graph_delta(mox_graph *g, const mox_layer_op *op);
 MOX_NODISCARD mox_err mox_graph_ffn(mox_graph *g, const mox_layer_op *op);
 MOX_NODISCARD mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op);
+
+/* states.c: slots of the step in progress; and that it has ended well, before seq_len grows */
+void mox_graph_states_begin(mox_graph *g);
+void mox_graph_states_commit(mox_graph *g);
 
 /* Shared by the ops. */
 mox_act_kind mox_graph_kind(const mox_graph *g, mox_type type); /* float under --act f32 */

@@ -1,7 +1,8 @@
 /* One step: check the rows, embed them, run the op list, and only then let the sequences grow.
  *
  * A failed step leaves lengths as they were: what it wrote into the KV cache lies beyond every sequence's end
- * and is overwritten by the next step, which is the whole of the rollback.
+ * and is overwritten by the next step, and recurrent states went to slots that are in no use, which is the whole of the
+ * rollback.
  */
 #include "runtime/core/bits.h"
 #include "runtime/core/clock.h"
@@ -199,6 +200,9 @@ static mox_err run_ops(mox_graph *g)
         case MOX_LAYER_ATTENTION:
             MOX_TRY(mox_graph_attention(g, op));
             break;
+        case MOX_LAYER_DELTA:
+            MOX_TRY(mox_graph_delta(g, op));
+            break;
         case MOX_LAYER_FFN:
             MOX_TRY(mox_graph_ffn(g, op));
             break;
@@ -262,8 +266,10 @@ mox_err mox_graph_step(mox_graph *g, const mox_row *rows, uint32_t n, mox_phase 
     }
     make_rope(g);
     make_temperatures(g);
+    mox_graph_states_begin(g);
     MOX_TRY(mox_graph_copy(g, g->in.base, g->near.base, g->near.bytes));
     MOX_TRY(run_and_check(g));
+    mox_graph_states_commit(g);
     memcpy(g->seq_len, g->seq_new, g->dims.n_seq * sizeof *g->seq_len);
     g->step_no++;
     g->counters.steps[phase]++;

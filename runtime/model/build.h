@@ -47,6 +47,8 @@ typedef struct mox_traits {
     bool shares_by_used; /* without expert_feed_forward_length, feed_forward_length / expert_used_count */
     mox_qk_norm qk_norm; /* attn_q_norm, attn_k_norm: required, unless qk_norm_optional */
     bool qk_norm_optional, qk_norm_after_rope;
+    bool gated_attention;   /* attn_q holds a gate beside every head's query */
+    bool delta;             /* layers with ssm_conv1d are gated delta nets, with the keys ssm.* */
     mox_router_rule router; /* keys of the file go over it */
     mox_glu glu;
     const char *ffn_norm;                            /* NULL: "ffn_norm" */
@@ -75,6 +77,7 @@ MOX_NODISCARD mox_err mox_family_find(const mox_family **out, const mox_gguf *g)
     X(qwen2) \
     X(qwen3moe) \
     X(qwen3) \
+    X(qwen3next) \
     X(granitemoe) \
     X(dbrx) \
     X(phimoe) \
@@ -110,6 +113,10 @@ uint32_t mox_shared_width(const mox_gguf *g, uint32_t layer);
 
 /* mox_bind_decoder: all tensors and ops, by the family's traits. */
 MOX_NODISCARD mox_err mox_bind_decoder(mox_builder *b);
+/* delta.c: the keys of gated delta nets, whether a layer is one, and its op. */
+MOX_NODISCARD mox_err mox_delta_keys(mox_hparams *h, const mox_keys *k);
+bool mox_layer_has_delta(const mox_builder *b, uint32_t layer);
+MOX_NODISCARD mox_err mox_bind_delta(mox_builder *b, uint32_t layer, mox_delta_op *d);
 /* mla.c: the tensors of compressed attention. */
 MOX_NODISCARD mox_err mox_bind_mla(mox_builder *b, uint32_t layer, mox_attention_op *a);
 

@@ -13,6 +13,12 @@ static mox_err bind_norm(mox_builder *b, mox_norm *out, uint32_t layer, const ch
     return mox_bind_f32(b, &out->bias, 1, d, true, "blk.%u.%s.bias", layer, name);
 }
 
+static uint32_t q_rows(const mox_builder *b)
+{
+    const mox_hparams *h = &b->m->h;
+    return h->n_heads * h->head_dim * (b->family->traits.gated_attention ? 2 : 1);
+}
+
 /* q, k and v as one tensor: rows of q, then of k, then of v. */
 static mox_err bind_fused(mox_builder *b, uint32_t l, mox_attention_op *a)
 {
@@ -20,7 +26,7 @@ static mox_err bind_fused(mox_builder *b, uint32_t l, mox_attention_op *a)
     char weight[MOX_GGUF_MAX_NAME + 1], bias[MOX_GGUF_MAX_NAME + 1];
     snprintf(weight, sizeof weight, "blk.%u.attn_qkv.weight", l);
     snprintf(bias, sizeof bias, "blk.%u.attn_qkv.bias", l);
-    uint32_t q = h->n_heads * h->head_dim, kv = h->n_kv_heads * h->head_dim, all = q + 2 * kv;
+    uint32_t q = q_rows(b), kv = h->n_kv_heads * h->head_dim, all = q + 2 * kv;
     const mox_rows rows[] = {{0, q, all}, {q, kv, all}, {q + kv, kv, all}};
     const mox_weight **mats[] = {&a->q, &a->k, &a->v}, **biases[] = {&a->q_bias, &a->k_bias, &a->v_bias};
     for (int i = 0; i < 3; i++) {
@@ -35,11 +41,11 @@ static mox_err bind_fused(mox_builder *b, uint32_t l, mox_attention_op *a)
 static mox_err bind_separate(mox_builder *b, uint32_t l, mox_attention_op *a)
 {
     const mox_hparams *h = &b->m->h;
-    uint32_t d = h->d_model, q_rows = h->n_heads * h->head_dim, kv_rows = h->n_kv_heads * h->head_dim;
-    MOX_TRY(mox_bind_mat(b, &a->q, q_rows, d, false, "blk.%u.attn_q.weight", l));
+    uint32_t d = h->d_model, q = q_rows(b), kv_rows = h->n_kv_heads * h->head_dim;
+    MOX_TRY(mox_bind_mat(b, &a->q, q, d, false, "blk.%u.attn_q.weight", l));
     MOX_TRY(mox_bind_mat(b, &a->k, kv_rows, d, false, "blk.%u.attn_k.weight", l));
     MOX_TRY(mox_bind_mat(b, &a->v, kv_rows, d, false, "blk.%u.attn_v.weight", l));
-    MOX_TRY(mox_bind_f32(b, &a->q_bias, 1, q_rows, true, "blk.%u.attn_q.bias", l));
+    MOX_TRY(mox_bind_f32(b, &a->q_bias, 1, q, true, "blk.%u.attn_q.bias", l));
     MOX_TRY(mox_bind_f32(b, &a->k_bias, 1, kv_rows, true, "blk.%u.attn_k.bias", l));
     return mox_bind_f32(b, &a->v_bias, 1, kv_rows, true, "blk.%u.attn_v.bias", l);
 }
@@ -78,6 +84,7 @@ static mox_err bind_attention(mox_builder *b, uint32_t l)
     if (t->compressed) {
         MOX_TRY(mox_bind_mla(b, l, a));
     } else {
+        a->gated = t->gated_attention;
         MOX_TRY(bind_qkv(b, l, a));
         MOX_TRY(bind_qk_norm(b, l, a));
     }
@@ -88,6 +95,13 @@ static mox_err bind_attention(mox_builder *b, uint32_t l)
         MOX_TRY(mox_bind_f32(b, &a->post_norm, 1, d, false, "blk.%u.%s.weight", l, t->attention_post_norm));
     }
     return b->family->attention ? b->family->attention(b, l, a) : MOX_OK;
+}
+
+static mox_err bind_delta(mox_builder *b, uint32_t l)
+{
+    mox_delta_op *d = &mox_add_op(b, MOX_LAYER_DELTA, l)->delta;
+    MOX_TRY(bind_norm(b, &d->norm, l, "attn_norm"));
+    return mox_bind_delta(b, l, d);
 }
 
 /* ffn_gate, ffn_up and ffn_down, with something behind the name. */
@@ -174,7 +188,7 @@ mox_err mox_bind_decoder(mox_builder *b)
     const mox_hparams *h = &b->m->h;
     MOX_TRY(bind_global(b));
     for (uint32_t l = 0, moe_layer = 0; l < h->n_layers; l++) {
-        MOX_TRY(bind_attention(b, l));
+        MOX_TRY(mox_layer_has_delta(b, l) ? bind_delta(b, l) : bind_attention(b, l));
         if (mox_layer_has_experts(h, l)) {
             MOX_TRY(bind_moe(b, l, moe_layer++));
         } else {

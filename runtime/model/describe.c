@@ -75,6 +75,13 @@ static void sum_step(const mox_model *m, mox_model_info *out)
     out->macs_token += (uint64_t)MOX_SLABS * h->d_model * h->d_ff * h->top_k * m->n_moe_layers;
 }
 
+/* What one layer of gated delta nets holds of a sequence at one time. */
+static uint64_t state_floats(const mox_delta_shape *s)
+{
+    uint64_t channels = 2 * (uint64_t)s->k_heads * s->k_dim + (uint64_t)s->v_heads * s->v_dim;
+    return s->taps ? (s->taps - 1) * channels + (uint64_t)s->v_heads * s->k_dim * s->v_dim : 0;
+}
+
 mox_err mox_model_describe(mox_model_info *out, const mox_gguf *g)
 {
     mox_model *m = NULL;
@@ -114,10 +121,15 @@ mox_err mox_model_describe(mox_model_info *out, const mox_gguf *g)
     sum_experts(m, &info);
     sum_step(m, &info);
     list_quants(info.quants, sizeof info.quants, by_type);
+    uint32_t n_caches = 0;
+    for (uint32_t i = 0; i < m->n_ops; i++) {
+        n_caches += m->ops[i].kind == MOX_LAYER_ATTENTION;
+    }
+    info.state_bytes = (uint64_t)(h->n_layers - n_caches) * state_floats(&h->delta) * sizeof(float);
     for (uint32_t t = 0; t < MOX_KV_TYPES; t++) {
         size_t k = mox_kv_row_bytes((mox_kv_type)t, h->kv.k_dim),
                v = mox_kv_row_bytes((mox_kv_type)t, h->kv.v_dim);
-        info.kv_bytes_per_token[t] = k && v ? (uint64_t)h->n_layers * h->kv.n_heads * (k + v) : 0;
+        info.kv_bytes_per_token[t] = k && v ? (uint64_t)n_caches * h->kv.n_heads * (k + v) : 0;
     }
     mox_model_destroy(&m);
     *out = info;

@@ -256,6 +256,9 @@ mox_err mox_hparams_read(mox_model *m, const mox_keys *k, const mox_traits *t)
     MOX_TRY(equal_per_layer(k, "feed_forward_length", MOX_MAX_WIDTH, h->n_layers, &h->d_ff));
     MOX_TRY(attention_keys(h, k, t));
     MOX_TRY(mox_rope_read(h, k, t));
+    if (t->delta) {
+        MOX_TRY(mox_delta_keys(h, k));
+    }
     MOX_TRY(expert_keys(m, k, t));
     return vocab_size(h, k);
 }

@@ -26,6 +26,11 @@ typedef struct mox_kv_shape {
     uint32_t n_heads, k_dim, v_dim;
 } mox_kv_shape;
 
+/* Gated delta nets: heads and lengths of keys and values, taps of the convolution in front. taps 0: none. */
+typedef struct mox_delta_shape {
+    uint32_t k_heads, v_heads, k_dim, v_dim, taps;
+} mox_delta_shape;
+
 /* angle = position * scale * base^(-2i/n_rot) / factor[i]; YaRN goes over to scale 1 where the wave is short. */
 typedef struct mox_rope {
     float base, scale;
@@ -46,6 +51,7 @@ typedef struct mox_hparams {
     uint32_t leading_dense,
         moe_step; /* layer l has experts if l >= leading_dense and (l + 1) % moe_step == 0 */
     mox_kv_shape kv;
+    mox_delta_shape delta;
     uint32_t v_dim, q_lora, kv_lora; /* compressed attention; kv_lora 0: plain, q_lora 0: q from x */
     float norm_eps;
     mox_rope rope;
@@ -79,7 +85,12 @@ typedef struct mox_weight {
     const float *f32; /* as_f32 true, after loading */
 } mox_weight;
 
-typedef enum mox_layer_op_kind { MOX_LAYER_ATTENTION, MOX_LAYER_FFN, MOX_LAYER_MOE } mox_layer_op_kind;
+typedef enum mox_layer_op_kind {
+    MOX_LAYER_ATTENTION,
+    MOX_LAYER_DELTA,
+    MOX_LAYER_FFN,
+    MOX_LAYER_MOE
+} mox_layer_op_kind;
 
 /* A norm by h.layer_norm's rule; bias NULL: none. */
 typedef struct mox_norm {
@@ -104,10 +115,20 @@ typedef struct mox_attention_op {
     const mox_weight *sinks, *post_norm;                 /* NULL: none */
     mox_qk_norm qk_norm;
     bool norm_after_rope, no_rope, temperature;
+    bool gated; /* q has, of every head, the query's rows and then those of a gate on what it gathers */
     uint32_t window, chunk; /* keys that a row sees; 0: all up to its own */
     bool compressed;
     mox_mla_op mla; /* compressed: in place of q, k, v */
 } mox_attention_op;
+
+/* x += O(gate(z norm(x)) * head_norm(delta rule(conv(qkv norm(x))))), decay and strength from ba norm(x) */
+typedef struct mox_delta_op {
+    mox_norm norm;
+    const mox_weight *qkv, *z, *ba, *o;
+    const mox_weight *conv;        /* [channels][taps] */
+    const mox_weight *a, *dt_bias; /* [v_heads] */
+    const mox_weight *head_norm;   /* [v_dim] */
+} mox_delta_op;
 
 /* x += down(silu(gate norm(x)) * (up norm(x))) */
 typedef struct mox_ffn_op {
@@ -131,6 +152,7 @@ typedef struct mox_layer_op {
     uint32_t layer;
     union {
         mox_attention_op attention;
+        mox_delta_op delta;
         mox_ffn_op ffn;
         mox_moe_op moe;
     };

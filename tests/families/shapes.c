@@ -23,6 +23,8 @@ static const char *const templates[] = {
     "qwen2moe-a",
     "qwen3moe-a",
     "qwen3moe-a-qkv",
+    "qwen3next-a",
+    "qwen3next-a-fused",
     "granitemoeshared-a",
     "dbrx-a",
     "phimoe-a",
@@ -42,7 +44,9 @@ static const char *const templates[] = {
 typedef struct shape {
     uint32_t d, heads, kv, hd, vd, rot, ff, dense, shared, experts, k, groups, groups_used, vocab, q_lora,
         kv_lora;
-    uint32_t old_hd; /* of the template: tells norms of heads from those of whole rows */
+    uint32_t taps, dk, dv, kh, vh; /* of gated delta nets; all shapes have them, few templates read them */
+    bool gated;                    /* attn_q has gates */
+    uint32_t old_hd;               /* of the template: tells norms of heads from those of whole rows */
 } shape;
 
 static uint32_t between(rng *r, uint32_t lo, uint32_t hi)
@@ -70,6 +74,11 @@ static shape draw(rng *r, uint32_t old_hd, bool by_32, uint32_t nth)
     s.vocab = between(r, 200, 400);
     s.q_lora = 8 * between(r, 1, 12);
     s.kv_lora = 8 * between(r, 1, 12);
+    s.taps = between(r, 2, 5);
+    s.dk = between(r, 1, 40);
+    s.dv = between(r, 1, 80);
+    s.kh = between(r, 1, 3);
+    s.vh = s.kh * between(r, 1, 3);
     if (nth % 8 == 1) { /* widths of published models that are no multiple of 256, among narrow others */
         s.d = 2880;
         s.ff = step * between(r, 1, 4);
@@ -109,7 +118,12 @@ static bool shaped_key(const shape *s, const char *key, bool mla, uint32_t *v)
                 {".expert_group_used_count", s->groups_used},
                 {".vocab_size", s->vocab},
                 {".attention.q_lora_rank", s->q_lora},
-                {".attention.kv_lora_rank", s->kv_lora}};
+                {".attention.kv_lora_rank", s->kv_lora},
+                {".ssm.conv_kernel", s->taps},
+                {".ssm.state_size", s->dk},
+                {".ssm.group_count", s->kh},
+                {".ssm.time_step_rank", s->vh},
+                {".ssm.inner_size", s->vh * s->dv}};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         if (ends(key, keys[i].tail)) {
             *v = keys[i].value;
@@ -120,7 +134,8 @@ static bool shaped_key(const shape *s, const char *key, bool mla, uint32_t *v)
 }
 
 /* Sizes of a tensor by its name, "blk.N." and ".weight" or ".bias" taken off. */
-static bool shaped_tensor(const shape *s, const mox_gguf_tensor *t, bool mla, uint64_t ne[3])
+static bool shaped_tensor(const shape *s, const mox_gguf *g, const mox_gguf_tensor *t, bool mla,
+                          uint64_t ne[3])
 {
     char name[80], *p = name;
     snprintf(name, sizeof name, "%.*s", (int)t->name.n, t->name.p);
@@ -128,9 +143,17 @@ static bool shaped_tensor(const shape *s, const mox_gguf_tensor *t, bool mla, ui
     if (strncmp(name, "blk.", 4) == 0) {
         p = strchr(name + 4, '.') + 1;
     }
-    *strrchr(p, '.') = '\0';
+    char *tail = strrchr(p, '.');
+    if (tail != NULL) {
+        *tail = '\0';
+    }
+    uint32_t values = s->vh * s->dv, mixed = 2 * s->kh * s->dk + values;
+    char recurrent[40];
+    snprintf(recurrent, sizeof recurrent, "blk.%.*s.ssm_a", (int)strcspn(name + 4, "."), name + 4);
     uint32_t q = s->heads * s->hd, kv = s->kv * s->hd, o = s->heads * (mla ? s->vd : s->hd);
     bool wide = t->ne[0] != s->old_hd;
+    uint32_t q_rows = s->gated ? 2 * q : q;
+    uint32_t fused = mox_gguf_find(g, recurrent) ? mixed : q_rows + 2 * kv;
     const struct {
         const char *name;
         uint32_t in, out, depth;
@@ -142,10 +165,10 @@ static bool shaped_tensor(const shape *s, const mox_gguf_tensor *t, bool mla, ui
                    {"post_attention_norm", s->d, 0, 1},
                    {"attn_output_norm", s->d, 0, 1},
                    {"layer_output_norm", s->d, 0, 1},
-                   {"attn_q", s->d, q, 1},
+                   {"attn_q", s->d, q_rows, 1},
                    {"attn_k", s->d, kv, 1},
                    {"attn_v", s->d, kv, 1},
-                   {"attn_qkv", s->d, q + 2 * kv, 1},
+                   {"attn_qkv", s->d, fused, 1},
                    {"attn_output", o, s->d, 1},
                    {"attn_q_norm", wide ? q : s->hd, 0, 1},
                    {"attn_k_norm", wide ? kv : s->hd, 0, 1},
@@ -155,6 +178,7 @@ static bool shaped_tensor(const shape *s, const mox_gguf_tensor *t, bool mla, ui
                    {"ffn_gate_inp", s->d, s->experts, 1},
                    {"exp_probs_b", s->experts, 0, 1},
                    {"ffn_gate_exps", s->d, s->ff, s->experts},
+                   {"ffn_gate_up_exps", s->d, 2 * s->ff, s->experts},
                    {"ffn_up_exps", s->d, s->ff, s->experts},
                    {"ffn_down_exps", s->ff, s->d, s->experts},
                    {"ffn_gate_shexp", s->d, s->shared, 1},
@@ -171,7 +195,14 @@ static bool shaped_tensor(const shape *s, const mox_gguf_tensor *t, bool mla, ui
                    {"attn_kv_a_norm", s->kv_lora, 0, 1},
                    {"attn_k_b", s->hd - s->rot, s->kv_lora, s->heads},
                    {"attn_v_b", s->kv_lora, s->vd, s->heads},
-                   {"attn_kv_b", s->kv_lora, s->heads * (s->hd - s->rot + s->vd), 1}};
+                   {"attn_kv_b", s->kv_lora, s->heads * (s->hd - s->rot + s->vd), 1},
+                   {"attn_gate", s->d, values, 1},
+                   {"ssm_conv1d", s->taps, mixed, 1},
+                   {"ssm_ba", s->d, 2 * s->vh, 1},
+                   {"ssm_a", s->vh, 0, 1},
+                   {"ssm_dt", s->vh, 0, 1},
+                   {"ssm_norm", s->dv, 0, 1},
+                   {"ssm_out", values, s->d, 1}};
     for (size_t i = 0; i < sizeof tensors / sizeof tensors[0]; i++) {
         if (strcmp(p, tensors[i].name) == 0) {
             bool vector = tensors[i].out == 0 || (bias && tensors[i].depth == 1);
@@ -260,7 +291,7 @@ static void make_model(gb *b, const mox_gguf *g, const char *arch, const shape *
             const mox_gguf_tensor *t = mox_gguf_tensor_at(g, i);
             char name[80];
             snprintf(name, sizeof name, "%.*s", (int)t->name.n, t->name.p);
-            if (!shaped_tensor(s, t, mla, ne)) {
+            if (!shaped_tensor(s, g, t, mla, ne)) {
                 fprintf(stderr, "no shape for %s\n", name);
                 exit(1);
             }
@@ -340,7 +371,8 @@ static uint32_t check_family(const char *file, uint32_t n, const char *path)
         rng r = {1000 * i + strlen(file)};
         shape s = draw(&r, info.head_dim, strncmp(file, "gptoss", 6) == 0, i);
         bool whole = strcmp(info.arch, "llama") == 0 || strcmp(info.arch, "granitemoe") == 0;
-        const char *partial = "glm4moe minimax-m2 deepseek2";
+        const char *partial = "glm4moe minimax-m2 deepseek2 qwen3next";
+        s.gated = strcmp(info.arch, "qwen3next") == 0;
         s.rot = whole || !strstr(partial, info.arch) ? s.hd : s.rot;
         bool one_width = !mox_gguf_find(g, "blk.0.ffn_gate.weight");
         char key[160];
@@ -348,9 +380,12 @@ static uint32_t check_family(const char *file, uint32_t n, const char *path)
         s.dense = one_width && !mox_gguf_has(g, key) ? s.ff : s.dense;
         gb b = {0};
         char what[300];
-        snprintf(what, sizeof what,
-                 "%s shape %u: d %u, heads %u/%u of %u (%u), rot %u, ff %u/%u/%u, %u of %u", file, i, s.d,
-                 s.heads, s.kv, s.hd, s.vd, s.rot, s.ff, s.dense, s.shared, s.k, s.experts);
+        snprintf(
+            what, sizeof what,
+            "%s shape %u: d %u, heads %u/%u of %u (%u), rot %u, ff %u/%u/%u, %u of %u, delta %u/%u of %u "
+            "(%u)",
+            file, i, s.d, s.heads, s.kv, s.hd, s.vd, s.rot, s.ff, s.dense, s.shared, s.k, s.experts, s.vh,
+            s.kh, s.dk, s.dv);
         make_model(&b, g, info.arch, &s, mla, &r);
         FILE *f = fopen(path, "wb");
         bool good = f != NULL && fwrite(b.p, 1, b.n, f) == b.n && fclose(f) == 0;

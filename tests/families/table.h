@@ -17,6 +17,8 @@ static const fam_case fam_cases[] = {
     {"qwen3moe-a", 0, false, false},
     {"qwen3moe-a-bf16", 0, false, false},
     {"qwen3moe-a-qkv", 0, false, false},
+    {"qwen3next-a", 0, false, false},
+    {"qwen3next-a-fused", "qwen3next-a", false, false},
     {"granitemoe-a", 0, false, false},
     {"granitemoeshared-a", 0, false, false},
     {"dbrx-a", 0, false, false},

@@ -100,7 +100,8 @@ static uint32_t reuse(mox_turn *t)
         n++;
     }
     mox_seq_keep(t->ctx, 0, n);
-    return n;
+    uint32_t kept = mox_seq_len(t->ctx, 0); /* fewer where a model cannot go back to just there */
+    return kept < n ? kept : n;
 }
 
 mox_err mox_turn_run(mox_turn *t)

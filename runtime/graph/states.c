@@ -1,0 +1,70 @@
+/* Which slot of a sequence's recurrent state a step reads and which it writes.
+ *
+ * A cache of positions forgets by a shorter length; a state cannot go back. So a sequence has three slots: the state it
+ * is at, the one before the step that led there (a step writes another slot than it reads, and a failed one has changed
+ * nothing), and a mark: the state before the last token of the newest prompt, from which the same prompt can be
+ * answered again and a longer one read on. A sequence goes back to the newest of them that is no longer than asked, else
+ * to its beginning. Nothing is copied; a slot is chosen.
+ */
+#include "runtime/graph/graph.h"
+
+#include <string.h>
+
+static uint32_t free_slot(const mox_seq_states *s)
+{
+    uint32_t slot = 0;
+    while (slot == s->now || (slot == s->mark && s->len[s->mark] != 0)) {
+        slot++;
+    }
+    return slot;
+}
+
+void mox_graph_states_begin(mox_graph *g)
+{
+    for (uint32_t q = 0; g->states && q < g->dims.n_seq; q++) {
+        mox_seq_states *s = &g->states[q];
+        uint32_t rows = g->seq_new[q] - g->seq_len[q];
+        if (rows == 0) {
+            continue;
+        }
+        if (g->phase == MOX_PHASE_PREFILL && rows == 1 && g->seq_len[q] != 0) {
+            s->mark = s->now;
+        }
+        s->next = free_slot(s);
+        s->len[s->next] = 0; /* until the step has ended well */
+        g->near.states[q] = (mox_state_step){.from = s->now, .to = s->next};
+    }
+}
+
+void mox_graph_states_commit(mox_graph *g)
+{
+    for (uint32_t q = 0; g->states && q < g->dims.n_seq; q++) {
+        if (g->seq_new[q] != g->seq_len[q]) {
+            mox_seq_states *s = &g->states[q];
+            s->now = s->next;
+            s->len[s->now] = g->seq_new[q];
+        }
+    }
+}
+
+void mox_graph_keep(mox_graph *g, uint32_t seq, uint32_t n)
+{
+    if (n >= g->seq_len[seq]) {
+        return;
+    }
+    g->seq_len[seq] = n;
+    if (!g->states) {
+        return;
+    }
+    mox_seq_states *s = &g->states[seq];
+    uint32_t best = s->now, len = 0;
+    for (uint32_t i = 0; i < MOX_STATE_SLOTS; i++) {
+        s->len[i] = s->len[i] > n ? 0 : s->len[i]; /* of tokens that are forgotten */
+        if (s->len[i] > len) {
+            best = i;
+            len = s->len[i];
+        }
+    }
+    s->now = best;
+    g->seq_len[seq] = len;
+}
