@@ -24,6 +24,23 @@ static mox_err check_types(const mox_ctx *ctx, const mox_dev_module *module)
         (void)MOX_FAIL(MOX_E_CONFLICT, "open: activations that are not rounded have no kernels on a GPU");
         return mox_err_fix("--device cpu with --act f32");
     }
+    for (uint32_t i = 0; i < m->n_weights; i++) {
+        if (!m->weights[i].as_f32 && !module->has_type(m->weights[i].type)) {
+            (void)MOX_FAIL(MOX_E_TYPE, "open: %s is %s, which has no kernels on a GPU", m->weights[i].name,
+                           mox_type_info(m->weights[i].type)->name);
+            return mox_err_fix("--device cpu");
+        }
+    }
+    for (uint32_t l = 0; l < m->n_moe_layers; l++) {
+        for (int s = 0; s < MOX_SLABS; s++) {
+            mox_type type = m->layouts[l].type[s];
+            if (!module->has_type(type)) {
+                (void)MOX_FAIL(MOX_E_TYPE, "open: experts are %s, which has no kernels on a GPU",
+                               mox_type_info(type)->name);
+                return mox_err_fix("--device cpu");
+            }
+        }
+    }
     return MOX_OK;
 }
 
@@ -37,16 +54,6 @@ static mox_err check_operations(const mox_ctx *ctx)
             (void)MOX_FAIL(MOX_E_DEVICE, "open: layer %u is a gated delta net, which has no kernels on a GPU",
                            ctx->model->ops[i].layer);
             return mox_err_fix("--device cpu");
-        }
-    }
-    for (uint32_t l = 0; l < m->n_moe_layers; l++) {
-        for (int s = 0; s < MOX_SLABS; s++) {
-            mox_type type = m->layouts[l].type[s];
-            if (!module->has_type(type)) {
-                (void)MOX_FAIL(MOX_E_TYPE, "open: experts are %s, which has no kernels on a GPU",
-                               mox_type_info(type)->name);
-                return mox_err_fix("--device cpu");
-            }
         }
     }
     return MOX_OK;
