@@ -26,6 +26,7 @@ typedef struct sink {
     uint32_t n, max; /* n goes on counting past max */
     char *text;
     size_t n_text;
+    uint32_t before; /* the token before the text gathered so far, which may take its first whitespace */
     void *work;
 } sink;
 
@@ -35,6 +36,7 @@ static void put(sink *out, uint32_t id)
         out->ids[out->n] = id;
     }
     out->n++;
+    out->before = id;
 }
 
 /* The text gathered so far. */
@@ -43,11 +45,13 @@ static mox_err end_text(sink *out)
     if (out->n_text == 0) {
         return MOX_OK;
     }
+    size_t taken = mox_token_takes(out->t, out->before, out->text, out->n_text);
     uint32_t at = out->n < out->max ? out->n : out->max, n = 0;
-    mox_err err = mox_tokenizer_encode(out->t, out->text, out->n_text, false, out->parse_special,
-                                       out->ids + at, out->max - at, &n, out->work);
+    mox_err err = mox_tokenizer_encode(out->t, out->text + taken, out->n_text - taken, false,
+                                       out->parse_special, out->ids + at, out->max - at, &n, out->work);
     out->n += n;
     out->n_text = 0;
+    out->before = MOX_TOKEN_NONE;
     return err == MOX_E_LIMIT && n > out->max - at ? MOX_OK : err; /* said once, with the sum, at the end */
 }
 
@@ -62,6 +66,7 @@ mox_err mox_segments_encode(const mox_tokenizer *t, const mox_segment *s, uint32
                 .parse_special = parse_special,
                 .ids = ids,
                 .max = max,
+                .before = MOX_TOKEN_NONE,
                 .text = work,
                 .work = (char *)work + mox_round_up(text + 1, 64)};
     for (uint32_t i = 0; i < n; i++) {

@@ -115,6 +115,7 @@ mox_err mox_tokenizer_encode(const mox_tokenizer *t, const char *text, size_t n,
         }
         tok_emit(&out, id);
         i += tok_text(t, id).n;
+        i += mox_token_takes(t, id, text + i, n - i);
         raw = i;
     }
     if (n > raw) {
@@ -150,6 +151,7 @@ mox_err mox_tokenizer_create(mox_tokenizer **out, const mox_gguf *g)
     MOX_TRY_GOTO(err, tok_read_ids(t, g), fail);
     MOX_TRY_GOTO(err, tok_index_bytes(t), fail);
     tok_index_special(t);
+    MOX_TRY_GOTO(err, tok_mark_strips(t, g), fail);
     MOX_TRY_GOTO(err, t->kind->prepare(t, g), fail);
     *out = t;
     return MOX_OK;
@@ -174,6 +176,7 @@ void mox_tokenizer_destroy(mox_tokenizer **t)
     free(o->type);
     free(o->is_end);
     free(o->shown);
+    free(o->strips);
     free(o->slots);
     free(o->special);
     free(o->byte_value);

@@ -42,6 +42,9 @@ size_t mox_tokenizer_work_bytes(size_t n_text);
 /* mox_token_special_at: the longest control, unknown or user-defined token that text[0..n) begins with, and its bytes;
  * MOX_TOKEN_NONE: none. For whoever knows which parts of a text may name such tokens (chat templates). */
 uint32_t mox_token_special_at(const mox_tokenizer *t, const char *text, size_t n, size_t *len);
+/* mox_token_takes: bytes of text[0..n) that belong to the special token before it, because its tokenizer takes the
+ * whitespace that follows. mox_tokenizer_encode does so itself; for whoever puts tokens and texts together. */
+size_t mox_token_takes(const mox_tokenizer *t, uint32_t id, const char *text, size_t n);
 /* the token's stored text (escaped forms as in the file) */
 mox_str mox_token_text(const mox_tokenizer *t, uint32_t id);
 

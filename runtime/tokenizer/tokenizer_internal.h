@@ -77,6 +77,7 @@ struct mox_tokenizer {
     uint8_t *type;   /* tok_type */
     bool *is_end;    /* ends generation */
     bool *shown;     /* control tokens that are printed */
+    bool *strips;    /* special tokens that whitespace behind them belongs to; NULL: none */
     uint32_t *slots; /* open addressing, bytes -> id; pieces that text may merge into */
     uint32_t n_slots;
     uint32_t *special; /* ids of control, unknown and user-defined tokens, sorted by text */
@@ -117,6 +118,8 @@ MOX_NODISCARD mox_err tok_index_bytes(mox_tokenizer *t);
 void tok_index_special(mox_tokenizer *t);
 MOX_NODISCARD mox_err tok_index_pieces(mox_tokenizer *t);
 MOX_NODISCARD mox_err tok_read_ids(mox_tokenizer *t, const mox_gguf *g);
+/* tok_mark_strips: t->strips, after tok_index_special. */
+MOX_NODISCARD mox_err tok_mark_strips(mox_tokenizer *t, const mox_gguf *g);
 /* tok_find: the piece of those bytes, or MOX_TOKEN_NONE. */
 uint32_t tok_find(const mox_tokenizer *t, const char *p, size_t n);
 

@@ -70,6 +70,37 @@ Test(format, borders_leave_no_trace)
     mox_tokenizer_destroy(&t);
 }
 
+/* Phi-3's special tokens take the whitespace behind them, also where the template's text or the user's follows. */
+Test(format, tokens_take_the_whitespace_behind_them)
+{
+    mox_tokenizer *t = tokenizer_of(MOX_TEST_DATA "/models/phimoe-a.gguf");
+    uint32_t ids[MAX], n = 0, user[1], end[1], assistant[1];
+    cr_assert(whole(t, "<|user|>", user) == 1 && whole(t, "<|end|>", end) == 1 &&
+              whole(t, "<|assistant|>", assistant) == 1);
+    const mox_segment s[] = {
+        {.kind = MOX_SEGMENT_TOKEN, .token = user[0]},
+        {.kind = MOX_SEGMENT_TEMPLATE, .text = "\n", .n_text = 1},
+        {.kind = MOX_SEGMENT_USER, .text = " two <|end|>  words", .n_text = 19},
+        {.kind = MOX_SEGMENT_TOKEN, .token = end[0]},
+        {.kind = MOX_SEGMENT_TEMPLATE, .text = "\n", .n_text = 1},
+        {.kind = MOX_SEGMENT_TOKEN, .token = assistant[0]},
+        {.kind = MOX_SEGMENT_TEMPLATE, .text = "\n", .n_text = 1},
+    };
+    const uint32_t count = sizeof s / sizeof s[0];
+    void *work = malloc(mox_segments_work_bytes(s, count));
+    cr_assert_eq(mox_segments_encode(t, s, count, false, ids, MAX, &n, work), MOX_OK);
+    free(work);
+    uint32_t text[MAX], n_text = 0;
+    work = malloc(mox_tokenizer_work_bytes(18));
+    cr_assert_eq(mox_tokenizer_encode(t, "two <|end|>  words", 18, false, false, text, MAX, &n_text, work),
+                 MOX_OK);
+    free(work);
+    cr_assert_eq(n, n_text + 3, "%u ids, %u of the text", n, n_text);
+    cr_assert(ids[0] == user[0] && ids[n - 2] == end[0] && ids[n - 1] == assistant[0]);
+    cr_assert_arr_eq(ids + 1, text, n_text * sizeof *text);
+    mox_tokenizer_destroy(&t);
+}
+
 Test(format, turns_and_system)
 {
     mox_tokenizer *t = demo_tokenizer();

@@ -2,8 +2,12 @@
  * an answer of its family. */
 #include "tokenizer/original.h"
 
+#include "tokenizer/vocab.h"
+
 #include <criterion/criterion.h>
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 Test(original, every_reference_model)
@@ -47,4 +51,36 @@ Test(original, ends_of_every_family)
         cr_expect_str_eq(ends, cases[i].ends, "%s: %s", cases[i].model, ends);
         mox_tokenizer_destroy(&t);
     }
+}
+
+/* tests/data/strips.json (strips.py): the original library on Phi-3's special tokens, most of which take the whitespace
+ * behind them. */
+Test(original, whitespace_behind_special_tokens)
+{
+    mox_tokenizer *t = open_tokenizer(MOX_TEST_DATA "/models/phimoe-a.gguf");
+    json_t *tests = json_load_file(MOX_TEST_DATA "/strips.json", 0, NULL), *test = NULL;
+    size_t i = 0;
+    cr_assert_geq(json_array_size(tests), 100);
+    json_array_foreach(tests, i, test)
+    {
+        const json_t *text = json_object_get(test, "text"), *want = json_object_get(test, "ids");
+        id_list got = encode(t, json_string_value(text), json_string_length(text), false, true);
+        cr_expect_eq(got.n, json_array_size(want), "text %zu: %u ids", i, got.n);
+        for (uint32_t k = 0; k < got.n && k < json_array_size(want); k++) {
+            cr_expect_eq(got.ids[k], json_integer_value(json_array_get(want, k)), "text %zu, id %u", i, k);
+        }
+        free(got.ids);
+    }
+    json_decref(tests);
+    mox_tokenizer_destroy(&t);
+}
+
+/* Other SentencePiece models keep it. */
+Test(original, whitespace_behind_special_tokens_of_others)
+{
+    mox_tokenizer *t = open_tokenizer(MOX_TEST_DATA "/models/mixtral-a.gguf");
+    id_list with = encode(t, "</s>  x", 7, false, true), without = encode(t, "</s>x", 5, false, true);
+    cr_expect_gt(with.n, without.n);
+    free(with.ids), free(without.ids);
+    mox_tokenizer_destroy(&t);
 }
