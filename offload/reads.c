@@ -75,6 +75,7 @@ static void submit(mox_store *st, mox_req *r)
         .off = r->off + r->base,
         .buf = r->buf + r->base,
     };
+    r->begun = mox_now_ns();
     t->ops->submit(t->io, &q);
 }
 
@@ -239,10 +240,26 @@ static void drop(mox_store *st, mox_req *r, const mox_load_error *e)
     release_request(st, r);
 }
 
+/* What was done for an expert, for the trace; lock held. */
+static void record(mox_store *st, const mox_req *r, mox_span_kind kind, uint32_t lane, uint64_t begin_ns)
+{
+    if (st->trace) {
+        mox_trace_span s = {.kind = (uint8_t)kind,
+                            .lane = (uint8_t)lane,
+                            .phase = (uint8_t)st->cur_phase,
+                            .layer = (uint16_t)r->layer,
+                            .expert = (uint16_t)r->expert,
+                            .amount = r->want - r->base,
+                            .detail = (uint8_t)r->kind};
+        mox_trace_put_span(st->trace, begin_ns, mox_now_ns(), &s);
+    }
+}
+
 /* The payload is in the slot. */
-static void delivered(mox_store *st, mox_req *r)
+static void delivered(mox_store *st, mox_req *r, uint64_t begin_ns)
 {
     pthread_mutex_lock(&st->lock);
+    record(st, r, MOX_SPAN_PLACE, MOX_LANE_IO, begin_ns);
     mox_slot_event_kind kind = MOX_SLOT_READ_DONE;
     uint32_t parts = 0;
     unsigned actions;
@@ -279,11 +296,12 @@ static void count_read(mox_store *st, const mox_req *r, int32_t res, outcome o)
 static void deliver(mox_store *st, mox_req *r)
 {
     const mox_file_tier *t = &st->io;
+    uint64_t begin_ns = mox_now_ns();
     t->parts->place(st, r);
     if (!t->file[r->file].direct) { /* expert data are not left in the page cache */
         posix_fadvise(t->fd[r->file], (off_t)r->off, r->want, POSIX_FADV_DONTNEED);
     }
-    delivered(st, r);
+    delivered(st, r, begin_ns);
 }
 
 static void completed(mox_store *st, const mox_io_done *done)
@@ -300,6 +318,7 @@ static void completed(mox_store *st, const mox_io_done *done)
     const mox_slot *s = &st->slots.slot[r->slot];
     bool wanted = s->state == MOX_SLOT_LOADING && s->generation == r->generation;
     count_read(st, r, done->res, wanted ? o : READ_WHOLE);
+    record(st, r, MOX_SPAN_READ, MOX_LANE_READ + index, r->begun);
     if (!wanted || o == READ_FAILED) {
         drop(st, r, &e);
         pthread_mutex_unlock(&st->lock);

@@ -335,3 +335,10 @@ const char *mox_store_io_name(const mox_store *st)
 {
     return st->io.name;
 }
+
+void mox_store_record(mox_store *st, mox_trace_writer *trace)
+{
+    pthread_mutex_lock(&st->lock);
+    st->trace = trace;
+    pthread_mutex_unlock(&st->lock);
+}

@@ -156,6 +156,10 @@ void mox_store_predict_all(mox_store *store, uint32_t layer);
 /* mox_store_served: how an expert of the current layer step was served (after its lease), for the trace. */
 mox_served mox_store_served(const mox_store *store, uint32_t expert);
 
+/* mox_store_record: from now on reads and what is done with them go into this trace's spans; NULL: no more, and the trace
+ * may be closed. */
+void mox_store_record(mox_store *store, mox_trace_writer *trace);
+
 /* mox_store_counters: add this store's counters to *c. per-layer rows: [n_layers] or NULL. */
 void mox_store_counters(mox_store *store, mox_counters *c, mox_use_counters *per_layer);
 

@@ -153,6 +153,7 @@ typedef struct mox_req {
     uint32_t soft_tries, hard_tries, short_tries;
     uint64_t retry_at;
     uint64_t not_before; /* io_limit_bps: the bytes are held back until then */
+    uint64_t begun;      /* when it was handed to the system */
     bool cancel_sent;
     mox_read_kind kind;
     uint8_t *buf;
@@ -227,7 +228,8 @@ struct mox_store {
     uint64_t step;        /* layer steps of all layers */
     uint64_t arrivals;
     mox_lookahead ahead;
-    mox_counters count; /* under the lock */
+    mox_counters count;      /* under the lock */
+    mox_trace_writer *trace; /* under the lock; NULL: reads are not recorded */
     mox_file_tier io;
     mox_vram *vram; /* NULL: none; step thread */
 };

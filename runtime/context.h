@@ -82,6 +82,10 @@ MOX_NODISCARD mox_err mox_ctx_heat_take(mox_ctx *ctx);
 const float *mox_ctx_heat_load(mox_ctx *ctx);
 void mox_ctx_heat_save(mox_ctx *ctx);
 
+/* record.c: the trace of cfg.record, begun when everything else is there; its memory, for the plan. */
+MOX_NODISCARD mox_err mox_ctx_record(mox_ctx *ctx);
+size_t mox_ctx_record_bytes(const mox_ctx *ctx);
+
 /* mox_ctx_logits: logits of rows idx[0..n) of the last step to out, hashed; n <= MOX_LOGITS_ROWS. */
 MOX_NODISCARD mox_err mox_ctx_logits(mox_ctx *ctx, const uint32_t *idx, uint32_t n, float *out);
 /* mox_ctx_eval: mox_eval with a phase and, per micro-batch, a progress callback. */

@@ -84,7 +84,9 @@ static mox_err decode(generation *gen, uint32_t row)
     mox_ctx *ctx = gen->ctx;
     uint32_t n_vocab = ctx->model->h.n_vocab;
     for (;;) {
+        uint64_t begin = mox_now_ns();
         uint32_t id = mox_sample(&gen->sampler, ctx->graph.logits + (size_t)row * n_vocab, n_vocab);
+        mox_graph_span(&ctx->graph, MOX_SPAN_SAMPLE, begin, 0, 1);
         if (!gen->cfg->ignore_end && ctx->tokenizer && mox_token_is_end(ctx->tokenizer, id)) {
             gen->out->stop = "end";
             return MOX_OK;
@@ -94,7 +96,9 @@ static mox_err decode(generation *gen, uint32_t row)
             return MOX_OK;
         }
         bool enough = gen->cfg->max_new && gen->out->n_new + 1 >= gen->cfg->max_new;
+        begin = mox_now_ns();
         bool more = hand_out(gen, id);
+        mox_graph_span(&ctx->graph, MOX_SPAN_TEXT, begin, 0, 1);
         if (!more || enough || gen->stopped) {
             gen->out->stop = !more ? "user" : gen->stopped ? "stop" : "length";
             return gen->cfg->all_logits ? eval(gen, &id, 1, MOX_PHASE_DECODE, &row) : MOX_OK;

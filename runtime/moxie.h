@@ -49,7 +49,8 @@ typedef struct mox_cfg {
     uint64_t io_limit_bps;      /* bench only */
     bool shuffle_predictions;   /* bench only */
     const char *replay_routing; /* bench only: a trace, whose choices of experts are taken; or NULL */
-    const char *record;         /* routing trace to write, or NULL */
+    const char *record;         /* trace to write, or NULL */
+    bool timings;               /* with when what was done */
     const char *heat; /* saved heat: a file, or a folder with one for each model ("/" at the end), or NULL */
     bool dry_run;     /* plan and reserve address space only: mox_step then fails */
     bool header_only; /* a file cut off after its header will do: for plans and dry runs */

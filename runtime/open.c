@@ -22,7 +22,6 @@ enum {
     MAX_BATCH = 1 << 16,
     MAX_SEQ = 1 << 15, /* a trace has 16 bits for it */
     MAX_THREADS = 256,
-    TRACE_BUFFER_BYTES = 256 << 10,
     PROGRESS_NS = 100000000,
     PAGE = 4096,
     DENSE_STAGING = 20 << 20, /* 32 reads of 512 KiB, and more for wide rows */
@@ -140,7 +139,8 @@ static mox_err prepare(mox_ctx *ctx)
     MOX_TRY(read_header(ctx));
     MOX_TRY(mox_topo_create(&ctx->topo));
     MOX_TRY(resolve_dims(ctx));
-    uint64_t metadata = sizeof *ctx + mox_model_bytes(ctx->model) + mox_ctx_heat_bytes(ctx);
+    uint64_t metadata =
+        sizeof *ctx + mox_model_bytes(ctx->model) + mox_ctx_heat_bytes(ctx) + mox_ctx_record_bytes(ctx);
     if (ctx->tokenizer) {
         ctx->text_bytes = MOX_STOP_BYTES + 2 * mox_detok_max(ctx->tokenizer); /* held, a token, a flush */
         metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
@@ -255,20 +255,6 @@ static mox_err start_replay(mox_ctx *ctx)
     return MOX_OK;
 }
 
-static mox_err start_trace(mox_ctx *ctx)
-{
-    if (!ctx->cfg.record) {
-        return MOX_OK;
-    }
-    mox_trace_header h = {.magic = {'M', 'O', 'X', 'T'},
-                          .version = 1,
-                          .n_layers = ctx->model->n_moe_layers,
-                          .n_experts = ctx->model->h.n_experts,
-                          .top_k = ctx->model->h.top_k,
-                          .model_id = ctx->model->id};
-    return mox_trace_create(&ctx->graph.trace, ctx->cfg.record, &h, TRACE_BUFFER_BYTES);
-}
-
 /* Buffers for the reads are lent by what is not in use yet: the scratch of the graph or the end of the experts'
  * memory, which is given back as it was. */
 static mox_err load_dense(mox_ctx *ctx)
@@ -328,7 +314,7 @@ static mox_err bring_up(mox_ctx *ctx)
     }
     mox_ctx_check_huge(ctx);
     MOX_TRY(start_replay(ctx));
-    return start_trace(ctx);
+    return mox_ctx_record(ctx);
 }
 
 mox_err mox_open(mox_ctx **out, const mox_cfg *cfg)
@@ -351,11 +337,6 @@ mox_err mox_open(mox_ctx **out, const mox_cfg *cfg)
     }
     *out = ctx;
     return MOX_OK;
-}
-
-mox_err mox_end_record(mox_ctx *ctx)
-{
-    return ctx->graph.trace ? mox_trace_close(&ctx->graph.trace) : MOX_OK;
 }
 
 void mox_close(mox_ctx **pctx)
@@ -437,7 +418,8 @@ const mox_plan *mox_get_plan(const mox_ctx *ctx)
 
 uint64_t mox_actual_bytes(const mox_ctx *ctx)
 {
-    uint64_t metadata = sizeof *ctx + mox_model_bytes(ctx->model) + mox_ctx_heat_bytes(ctx);
+    uint64_t metadata =
+        sizeof *ctx + mox_model_bytes(ctx->model) + mox_ctx_heat_bytes(ctx) + mox_ctx_record_bytes(ctx);
     if (ctx->tokenizer) {
         metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
     }

@@ -1,5 +1,6 @@
 /* Steps, logits, their hash, and the counters of a context. */
 #include "runtime/context.h"
+#include "runtime/core/clock.h"
 
 #include <string.h>
 
@@ -19,9 +20,11 @@ static mox_err check_finite(const float *logits, uint32_t n, uint32_t n_vocab)
 
 mox_err mox_ctx_logits(mox_ctx *ctx, const uint32_t *idx, uint32_t n, float *out)
 {
+    uint64_t begin = mox_now_ns();
     MOX_TRY(mox_graph_logits(&ctx->graph, idx, n, out));
     MOX_TRY(check_finite(out, n, ctx->model->h.n_vocab));
     mox_hash128_update(&ctx->hash, out, (size_t)n * ctx->model->h.n_vocab * sizeof(float));
+    mox_graph_span(&ctx->graph, MOX_SPAN_LOGITS, begin, 0, n);
     return MOX_OK;
 }
 

@@ -100,22 +100,23 @@ int main(int argc, char **argv)
         return 2;
     }
     routing r = {0};
-    mox_trace_record *records = NULL;
-    size_t n = 0;
-    if (mox_trace_read(argv[1], &r.h, &records, &n) != MOX_OK) {
+    mox_trace t;
+    if (mox_trace_read(argv[1], &t) != MOX_OK) {
         fprintf(stderr, "moxie-replay: %s\n", mox_err_last()->msg);
         return 3;
     }
     int rc = 3;
+    size_t n = t.n_uses;
+    r.h = t.header;
     if (n == 0 || r.h.n_layers == 0 || r.h.n_layers > 1024 ||
         kept > (unsigned long)r.h.n_layers * r.h.n_experts) {
         fputs("moxie-replay: an empty trace, or more experts kept than there are\n", stderr);
-    } else if (group(&r, records, n)) {
+    } else if (group(&r, t.uses, n)) {
         rc = play(&r, (uint32_t)kept);
     }
     free(r.steps);
     free(r.experts);
     free(r.uses);
-    mox_trace_free(records);
+    mox_trace_free(&t);
     return rc;
 }

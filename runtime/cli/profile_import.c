@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum { LAYER, EXPERT, TOKEN, POSITION, STEP, SEQUENCE, RANK, WEIGHT, PHASE, TIER, COLUMNS };
-enum { MAX_FIELDS = 16, BUFFER = 1 << 20, MAX_RANK = 255 };
+enum { MAX_FIELDS = 16, MAX_RANK = 255 };
 
 typedef struct table {
     const char *path;
@@ -178,15 +178,16 @@ static mox_err read_table(table *t, char *text)
 
 static mox_err write_trace(const table *t, const char *path)
 {
-    mox_trace_header h = {.n_layers = t->n_layers,
-                          .n_experts = t->n_experts > t->top_k ? t->n_experts : t->top_k,
-                          .top_k = t->top_k};
+    mox_trace_cfg cfg = {.header = {.n_layers = t->n_layers,
+                                    .n_experts = t->n_experts > t->top_k ? t->n_experts : t->top_k,
+                                    .top_k = t->top_k},
+                         .direct = true};
     mox_trace_writer *w = NULL;
-    MOX_TRY(mox_trace_create(&w, path, &h, BUFFER));
+    MOX_TRY(mox_trace_create(&w, path, &cfg));
     for (size_t i = 0; i < t->n; i++) {
         mox_trace_put(w, &t->records[i]);
     }
-    return mox_trace_close(&w);
+    return mox_trace_close(&w, NULL);
 }
 
 mox_err mox_profile_import(const mox_opts *o)

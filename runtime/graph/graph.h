@@ -118,6 +118,7 @@ typedef struct mox_graph {
     mox_store *store;     /* NULL: no MoE layers */
     mox_devices *devices; /* that compute experts beside the CPU; NULL: none */
     mox_trace_writer *trace;   /* NULL: not recording */
+    uint64_t lap_ns;           /* until when the step thread's time is accounted for in the trace */
     mox_replay_of_run *replay; /* NULL: the router decides */
     const uint32_t *kept;      /* experts kept per MoE layer: a full layer needs no look-ahead */
     mox_kv_view *kv;           /* [n_layers], of those with attention */
@@ -132,6 +133,7 @@ typedef struct mox_graph {
     uint32_t n;
     mox_phase phase;
     uint64_t wait_ns;
+    uint32_t layer;               /* MoE layer in progress */
     bool (*cancelled)(void *arg); /* asked between two ops; NULL: nobody asks */
     void *cancel_arg;
     /* persistent through a step */
@@ -155,6 +157,11 @@ typedef struct mox_graph {
     void *staging;             /* the shared piece as a whole, while loading */
     size_t staging_bytes;
 } mox_graph;
+
+/* For the trace: what the step thread did since the last lap. */
+void mox_graph_lap(mox_graph *g, mox_span_kind kind, uint32_t layer, uint32_t amount);
+/* The same for a span with a beginning of its own. */
+void mox_graph_span(mox_graph *g, mox_span_kind kind, uint64_t begin_ns, uint32_t layer, uint32_t amount);
 
 /* Between host and device, queued; nothing where they are one. wait: for all that is queued, and what kernels refused. */
 MOX_NODISCARD mox_err mox_graph_copy(mox_graph *g, void *dst, const void *src, size_t bytes);

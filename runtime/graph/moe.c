@@ -161,7 +161,10 @@ static mox_err arrived(void *graph, uint32_t *slices)
     mox_graph *g = graph;
     uint64_t begin = mox_now_ns();
     mox_err err = mox_store_arrived(g->store, &g->moe.leases[0], slices);
+    uint64_t lap_ns = g->lap_ns;
     g->wait_ns += mox_now_ns() - begin;
+    mox_graph_span(g, MOX_SPAN_WAIT, begin, g->layer, 1);
+    g->lap_ns = lap_ns; /* inside what the experts' lap will tell */
     return err;
 }
 
@@ -214,12 +217,14 @@ static mox_err compute_experts(mox_graph *g, const mox_layer_op *op, const float
 static mox_err run_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_needs)
 {
     const float *weights;
+    uint32_t layer = op->moe.moe_layer;
     size_t uses = (size_t)g->n * g->m->h.top_k;
     MOX_TRY(merge_weights(g, &op->moe, &weights));
     MOX_TRY(mox_graph_copy(g, g->moe.tok, g->moe.near_tok, uses * sizeof *g->moe.tok));
     MOX_TRY(mox_graph_copy(g, g->moe.out_row, g->moe.near_out_row, uses * sizeof *g->moe.out_row));
     if (op->moe.shared[MOX_SLAB_GATE]) {
         MOX_TRY(mox_graph_shared(g, op));
+        mox_graph_lap(g, MOX_SPAN_SHARED, layer, g->n);
     }
     if (op->moe
             .post_norm) { /* what the normed input was for is done: the merge starts from zero, in its place */
@@ -228,18 +233,22 @@ static mox_err run_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_need
         MOX_TRY(g->ops->ranks(g->ops, g->stream, &zero));
     }
     for (uint32_t done = 0, n = 0; done < n_needs; done += n) {
+        mox_graph_lap(g, MOX_SPAN_STORE, layer, 0);
         uint64_t begin = mox_now_ns();
         mox_err err = mox_store_next(g->store, g->moe.leases, n_needs, &n);
         g->wait_ns += mox_now_ns() - begin;
+        mox_graph_lap(g, MOX_SPAN_WAIT, layer, n);
         MOX_TRY(err);
         uint32_t own = n;
         err = g->devices ? mox_moe_device_take(g, op, n, &own) : MOX_OK;
         bool last = done + n == n_needs && !(g->devices && g->devices->active);
         if (err == MOX_OK && own > 0) {
             err = compute_experts(g, op, weights, own, last);
+            mox_graph_lap(g, MOX_SPAN_EXPERTS, layer, own);
         }
         if (err == MOX_OK && g->devices) {
             err = mox_moe_device_taken(g);
+            mox_graph_lap(g, MOX_SPAN_DEVICE, layer, n - own);
         }
         if (err == MOX_OK && g->dev) { /* slots are used until then */
             err = g->dev->ops->stream_wait(g->dev, g->stream);
@@ -252,7 +261,9 @@ static mox_err run_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_need
     if (g->devices && g->devices->active) {
         mox_merge_args merge = merge_of(g, op, weights);
         MOX_TRY(mox_moe_device_finish(g));
+        mox_graph_lap(g, MOX_SPAN_DEVICE, layer, 0);
         MOX_TRY(g->ops->merge(g->ops, g->stream, &merge));
+        mox_graph_lap(g, MOX_SPAN_MERGE, layer, 0);
     }
     return op->moe.post_norm ? mox_graph_residual(g, op->moe.post_norm) : MOX_OK;
 }
@@ -353,17 +364,23 @@ static void record(mox_graph *g, const mox_layer_op *op)
 
 mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op)
 {
+    uint32_t layer = op->moe.moe_layer;
+    g->layer = layer;
     MOX_TRY(route(g, op));
     if (g->replay) {
         mox_replay_route(g->replay, op->moe.moe_layer, g->n, g->moe.near_ids);
     }
+    mox_graph_lap(g, MOX_SPAN_ROUTER, layer, g->n);
     uint32_t n_needs = group_uses(g);
     n_needs = g->devices ? mox_moe_device_begin(g, op, n_needs) : n_needs;
     /* Reads start here; quantising and looking ahead happen while they run. */
-    mox_store_begin(g->store, op->moe.moe_layer, g->phase, g->moe.needs, n_needs);
+    mox_store_begin(g->store, layer, g->phase, g->moe.needs, n_needs);
+    mox_graph_lap(g, MOX_SPAN_STORE, layer, n_needs);
     const mox_layer_op *next = next_moe(g, op);
     guess(g, next);
+    mox_graph_lap(g, MOX_SPAN_AHEAD, layer, 0);
     mox_err err = quantise_input(g, op);
+    mox_graph_lap(g, MOX_SPAN_INPUT, layer, g->n);
     if (err == MOX_OK && g->devices) {
         err = mox_moe_device_launch(g, op);
     }
@@ -377,7 +394,9 @@ mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op)
     if (g->devices) {
         err = mox_moe_device_end(g, err != MOX_OK);
     }
+    mox_graph_lap(g, MOX_SPAN_STORE, layer, 0);
     MOX_TRY(err);
     guess(g, next); /* again, knowing more: it finds a fifth of the misses that the first guess did not */
+    mox_graph_lap(g, MOX_SPAN_AHEAD, layer, 0);
     return MOX_OK;
 }

@@ -50,11 +50,10 @@ static mox_err take_all(mox_replay_of_run *r, const char *path, const mox_trace_
 
 mox_err mox_replay_open(mox_replay_of_run *out, const char *path, mox_replay_shape shape)
 {
-    mox_trace_header h;
-    mox_trace_record *records = NULL;
-    size_t n = 0;
+    mox_trace t;
     mox_replay_of_run r = {.shape = shape};
-    MOX_TRY(mox_trace_read(path, &h, &records, &n));
+    MOX_TRY(mox_trace_read(path, &t));
+    const mox_trace_header h = t.header;
     mox_err err = MOX_OK;
     if (h.n_layers != shape.n_layers || h.n_experts > shape.n_experts || h.top_k != shape.top_k) {
         err = MOX_FAIL(MOX_E_CONFLICT,
@@ -62,9 +61,9 @@ mox_err mox_replay_open(mox_replay_of_run *out, const char *path, mox_replay_sha
                        "of %u, top %u",
                        path, h.n_layers, h.n_experts, h.top_k, shape.n_layers, shape.n_experts, shape.top_k);
     } else {
-        err = take_all(&r, path, records, n);
+        err = take_all(&r, path, t.uses, t.n_uses);
     }
-    mox_trace_free(records);
+    mox_trace_free(&t);
     if (err != MOX_OK) {
         free(r.experts);
         return err;

@@ -186,11 +186,32 @@ static void make_rope(mox_graph *g)
     }
 }
 
+void mox_graph_span(mox_graph *g, mox_span_kind kind, uint64_t begin_ns, uint32_t layer, uint32_t amount)
+{
+    if (mox_trace_has_timings(g->trace)) {
+        mox_trace_span s = {.kind = (uint8_t)kind,
+                            .lane = MOX_LANE_STEP,
+                            .phase = (uint8_t)g->phase,
+                            .step = g->step_no,
+                            .layer = (uint16_t)layer,
+                            .expert = MOX_SPAN_NO_EXPERT,
+                            .amount = amount};
+        g->lap_ns = mox_now_ns();
+        mox_trace_put_span(g->trace, begin_ns, g->lap_ns, &s);
+    }
+}
+
+void mox_graph_lap(mox_graph *g, mox_span_kind kind, uint32_t layer, uint32_t amount)
+{
+    mox_graph_span(g, kind, g->lap_ns, layer, amount);
+}
+
 static mox_err run_ops(mox_graph *g)
 {
     mox_embed_args embed = {.w = &g->m->token_embd->mat, .ids = g->in.ids, .n = g->n, .y = g->x};
     MOX_TRY(g->ops->embed(g->ops, g->stream, &embed));
     MOX_TRY(mox_graph_scale(g, g->x, g->n, g->m->h.d_model, g->m->h.embedding_scale));
+    mox_graph_lap(g, MOX_SPAN_EMBED, 0, g->n);
     for (uint32_t i = 0; i < g->m->n_ops; i++) {
         const mox_layer_op *op = &g->m->ops[i];
         if (g->cancelled && g->cancelled(g->cancel_arg)) {
@@ -199,12 +220,14 @@ static mox_err run_ops(mox_graph *g)
         switch (op->kind) {
         case MOX_LAYER_ATTENTION:
             MOX_TRY(mox_graph_attention(g, op));
+            mox_graph_lap(g, MOX_SPAN_ATTENTION, op->layer, g->n);
             break;
         case MOX_LAYER_DELTA:
             MOX_TRY(mox_graph_delta(g, op));
             break;
         case MOX_LAYER_FFN:
             MOX_TRY(mox_graph_ffn(g, op));
+            mox_graph_lap(g, MOX_SPAN_FFN, op->layer, g->n);
             break;
         case MOX_LAYER_MOE:
             MOX_TRY(mox_graph_moe(g, op));
@@ -260,6 +283,7 @@ mox_err mox_graph_step(mox_graph *g, const mox_row *rows, uint32_t n, mox_phase 
     g->n = n;
     g->phase = phase;
     g->wait_ns = 0;
+    g->lap_ns = begin;
     for (uint32_t i = 0; i < n; i++) {
         g->near.ids[i] = rows[i].token;
         g->near.place[i] = (mox_place){.seq = rows[i].seq, .pos = rows[i].pos};
@@ -271,6 +295,7 @@ mox_err mox_graph_step(mox_graph *g, const mox_row *rows, uint32_t n, mox_phase 
     MOX_TRY(run_and_check(g));
     mox_graph_states_commit(g);
     memcpy(g->seq_len, g->seq_new, g->dims.n_seq * sizeof *g->seq_len);
+    mox_graph_span(g, MOX_SPAN_STEP, begin, 0, n);
     g->step_no++;
     g->counters.steps[phase]++;
     g->counters.tokens[phase] += n;

@@ -11,14 +11,11 @@ typedef struct grouping {
     uint32_t n_entries;
 } grouping;
 
-static mox_err add(grouping *g, size_t i)
+static void add(grouping *g, size_t i)
 {
     mox_routing *r = g->r;
     const mox_trace_record *t = &r->records[i];
     uint32_t phase = t->phase_and_tier >> 4, tier = t->phase_and_tier & 15;
-    if (phase >= MOX_PHASES || tier > MOX_SERVED_FILE) {
-        return MOX_FAIL(MOX_E_FORMAT, "record %zu of the trace has phase %u and tier %u", i, phase, tier);
-    }
     mox_replay_step *list = r->steps[phase];
     if (i == 0 || t->step != t[-1].step || t->layer != t[-1].layer) {
         list[r->n_steps[phase]++] = (mox_replay_step){.layer = t->layer, .first = g->n_entries};
@@ -35,7 +32,6 @@ static mox_err add(grouping *g, size_t i)
     r->n_uses[phase]++;
     r->served[phase][tier]++;
     r->n_tokens[phase] += t->layer == 0 && t->rank == 0;
-    return MOX_OK;
 }
 
 static mox_err group(mox_routing *r)
@@ -51,7 +47,7 @@ static mox_err group(mox_routing *r)
         err = MOX_FAIL(MOX_E_NO_MEMORY, "no memory for a trace of %zu records", n);
     }
     for (size_t i = 0; i < n && err == MOX_OK; i++) {
-        err = add(&g, i);
+        add(&g, i);
     }
     free(g.at);
     return err;
@@ -60,7 +56,10 @@ static mox_err group(mox_routing *r)
 mox_err mox_routing_read(const char *path, mox_routing *out)
 {
     mox_routing r = {0};
-    MOX_TRY(mox_trace_read(path, &r.h, &r.records, &r.n_records));
+    MOX_TRY(mox_trace_read(path, &r.trace));
+    r.h = r.trace.header;
+    r.records = r.trace.uses;
+    r.n_records = r.trace.n_uses;
     mox_err err = MOX_OK;
     if (r.n_records == 0 || r.n_records > UINT32_MAX) {
         err = MOX_FAIL(MOX_E_FORMAT, "trace: %s has %zu uses of experts", path, r.n_records);
@@ -77,7 +76,7 @@ mox_err mox_routing_read(const char *path, mox_routing *out)
 
 void mox_routing_free(mox_routing *r)
 {
-    mox_trace_free(r->records);
+    mox_trace_free(&r->trace);
     free(r->steps[0]);
     free(r->steps[1]);
     free(r->experts);

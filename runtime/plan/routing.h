@@ -7,8 +7,9 @@
 #include "profiler/trace.h"
 
 typedef struct mox_routing {
+    mox_trace trace;
     mox_trace_header h;
-    mox_trace_record *records;
+    const mox_trace_record *records; /* of the trace */
     size_t n_records;
     mox_replay_step *steps[MOX_PHASES]; /* of each phase, in order */
     size_t n_steps[MOX_PHASES];

@@ -172,12 +172,12 @@ Test(family_logits, default_mode_stays_within_its_tolerance)
 /* Chosen experts of every token and MoE layer as sets, each with its weight, read back through the routing trace. */
 static void check_routes(const fe_expected *x, const char *trace, const char *file)
 {
-    mox_trace_header h;
-    mox_trace_record *r;
-    size_t n;
-    ok(mox_trace_read(trace, &h, &r, &n), "trace");
-    cr_assert_eq(h.n_layers, x->n_moe_layers);
-    cr_assert_eq(h.top_k, x->top_k);
+    mox_trace t;
+    ok(mox_trace_read(trace, &t), "trace");
+    const mox_trace_record *r = t.uses;
+    size_t n = t.n_uses;
+    cr_assert_eq(t.header.n_layers, x->n_moe_layers);
+    cr_assert_eq(t.header.top_k, x->top_k);
     cr_assert_eq(n, (size_t)x->n_rows * x->n_moe_layers * x->top_k);
     for (size_t i = 0; i < n; i++) {
         const fe_choice *c = &x->seq[r[i].step > 0].router[r[i].layer][r[i].position];
@@ -190,7 +190,7 @@ static void check_routes(const fe_expected *x, const char *trace, const char *fi
         cr_assert_lt(fabs((double)r[i].weight - c->weight[at]), 1e-4, "%s: weight %g, expected %g", file,
                      (double)r[i].weight, c->weight[at]);
     }
-    mox_trace_free(r);
+    mox_trace_free(&t);
 }
 
 Test(family_logits, router_choices_are_those_of_the_reference)

@@ -40,15 +40,19 @@ static void settings(const char *path)
 
 static void trace(const char *path)
 {
-    mox_trace_header h;
-    mox_trace_record *r = NULL;
-    size_t n = 0;
-    mox_err err = mox_trace_read(path, &h, &r, &n);
+    mox_trace t = {.n_uses = 0};
+    mox_err err = mox_trace_read(path, &t);
     MUST(err == MOX_OK || err == MOX_E_FORMAT || err == MOX_E_OPEN);
-    for (size_t i = 0; err == MOX_OK && i < n; i++) {
-        MUST(r[i].layer < h.n_layers && r[i].expert < h.n_experts && r[i].rank < h.top_k);
+    const mox_trace_header *h = &t.header;
+    for (size_t i = 0; err == MOX_OK && i < t.n_uses; i++) {
+        const mox_trace_record *r = &t.uses[i];
+        MUST(r->layer < h->n_layers && r->expert < h->n_experts && r->rank < h->top_k);
     }
-    mox_trace_free(r);
+    for (size_t i = 0; err == MOX_OK && i < t.n_spans; i++) {
+        const mox_trace_span *s = &t.spans[i];
+        MUST(s->kind < MOX_SPAN_KINDS && s->phase < MOX_PHASES && s->begin_ns + s->ns >= s->ns);
+    }
+    mox_trace_free(&t);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)

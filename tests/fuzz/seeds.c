@@ -2,7 +2,7 @@
  * the tracked models and of a packed one, vocabularies, settings, a trace.
  */
 #include "gguf/tiny.h"
-#include "profiler/trace.h"
+#include "profiler/trace_file.h"
 #include "runtime/moxie.h"
 #include "runtime/pack/write.h"
 
@@ -94,12 +94,27 @@ static void vocabularies(void)
 static void small_files(void)
 {
     static const char ini[] = " # settings\n[run]\nram = 2G ; half\n temp=0.7\n\n[serve]\nport: 8080\n";
-    uint8_t trace[1 + sizeof(mox_trace_header) + 2 * sizeof(mox_trace_record)] = {1};
-    mox_trace_header h = {
-        .magic = {'M', 'O', 'X', 'T'}, .version = 1, .n_layers = 2, .n_experts = 4, .top_k = 2};
-    mox_trace_record r[2] = {{.layer = 1, .expert = 3, .rank = 1, .weight = 0.5f}, {.step = 7, .expert = 2}};
-    memcpy(trace + 1, &h, sizeof h);
-    memcpy(trace + 1 + sizeof h, r, sizeof r);
+    const struct {
+        mox_trace_header h;
+        mox_trace_block info;
+        char line[8];
+        mox_trace_block uses;
+        mox_trace_record r[2];
+        mox_trace_block span;
+        mox_trace_span s;
+        mox_trace_block done;
+        mox_trace_end end;
+    } t = {.h = {.magic = "MOXT", .version = MOX_TRACE_VERSION, .n_layers = 2, .n_experts = 4, .top_k = 2},
+           .info = {.tag = "INFO", .bytes = sizeof t.line},
+           .line = "ctx 99\n",
+           .uses = {.tag = "USES", .bytes = sizeof t.r},
+           .r = {{.layer = 1, .expert = 3, .rank = 1, .weight = 0.5f}, {.step = 7, .expert = 2}},
+           .span = {.tag = "SPAN", .bytes = sizeof t.s},
+           .s = {.begin_ns = 5, .ns = 7, .layer = 1, .expert = 2},
+           .done = {.tag = "DONE", .bytes = sizeof t.end},
+           .end = {.uses = 2, .spans = 1}};
+    uint8_t trace[1 + sizeof t] = {1};
+    memcpy(trace + 1, &t, sizeof t);
     put("ini_trace", "trace", trace, sizeof trace);
     char with_kind[sizeof ini + 1] = "\0";
     memcpy(with_kind + 1, ini, sizeof ini - 1);

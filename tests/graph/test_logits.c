@@ -69,12 +69,12 @@ Test(graph_logits, rounded_activations_stay_within_their_tolerance)
 /* Chosen experts, in rank order, and their weights, read back through --record. */
 static void check_routes(const fx_expected *x, const char *trace)
 {
-    mox_trace_header h;
-    mox_trace_record *r;
-    size_t n;
-    fx_ok(mox_trace_read(trace, &h, &r, &n), "trace");
-    cr_assert_eq(h.n_layers, 2);
-    cr_assert_eq(h.top_k, FX_TOP_K);
+    mox_trace t;
+    fx_ok(mox_trace_read(trace, &t), "trace");
+    const mox_trace_record *r = t.uses;
+    size_t n = t.n_uses;
+    cr_assert_eq(t.header.n_layers, 2);
+    cr_assert_eq(t.header.top_k, FX_TOP_K);
     cr_assert_eq(n, x->n_rows * 2 * FX_TOP_K);
     uint32_t seq = 0;
     for (size_t i = 0; i < n; i++) {
@@ -89,7 +89,7 @@ static void check_routes(const fx_expected *x, const char *trace)
         cr_assert_lt(fabs((double)r[i].weight - want), 1e-4, "weight %g, expected %g", (double)r[i].weight,
                      want);
     }
-    mox_trace_free(r);
+    mox_trace_free(&t);
 }
 
 Test(graph_logits, router_choices_are_those_of_the_reference)

@@ -29,7 +29,7 @@ for io in uring pread; do
         '--ram-experts 40% --device cpu:vram=64M,n=2 --vram-experts 25% --miss split'; do
         for output in '' --json; do
             LD_PRELOAD=$PRELOAD "$MOXIE" run "$DEMO" --raw -p 'It was a bright cold day in April' -n 40 --ctx 200 --batch 4 \
-                --temp 0.8 --io $io $budget --record trace.bin --verify always --heat off $output >"$OUT" 2>"$ERR" </dev/null
+                --temp 0.8 --io $io $budget --record trace.bin --timings --verify always --heat off $output >"$OUT" 2>"$ERR" </dev/null
             rc=$? last="run --io $io $budget $output"
             exits 0
             says 'no_alloc: armed, filter on'
