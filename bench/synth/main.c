@@ -27,6 +27,7 @@ static const option options[] = {
     {"--vocab", "tokens", FIELD(vocab), SYNTH_MIN_VOCAB, 1 << 20},
     {"--ctx", "the context length that the file states", FIELD(ctx), 1, 1 << 24},
     {"--split", "number of files", FIELD(split), 1, 999},
+    {"--sparse", "1: a hole in the place of the weights", FIELD(sparse), 0, 1},
 };
 enum { N_OPTIONS = sizeof options / sizeof options[0] };
 

@@ -26,8 +26,9 @@ typedef struct synth_cfg {
     uint32_t layers, d_model, d_ff, heads, kv_heads, head_dim;
     uint32_t experts; /* 0: a dense model */
     uint32_t top_k, vocab, ctx, split;
-    uint32_t type; /* mox_type of the matrices */
-    bool mix_k_m;  /* q4_k_m: the mix of types that llama.cpp gives that name */
+    uint32_t type;   /* mox_type of the matrices */
+    uint32_t sparse; /* weights are a hole in the file: for what reads headers alone */
+    bool mix_k_m;    /* q4_k_m: the mix of types that llama.cpp gives that name */
     uint64_t seed;
 } synth_cfg;
 

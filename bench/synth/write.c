@@ -109,6 +109,14 @@ static mox_err tile_of(writer *w, const synth_tensor *t, const tile **out)
 static mox_err put_tensor(writer *w, const synth_tensor *t, uint32_t index)
 {
     const tile *from = NULL;
+    if (w->cfg->sparse) {
+        MOX_TRY(flush(w));
+        w->written += mox_round_up((size_t)t->bytes, ALIGNMENT);
+        return lseek(w->fd, (off_t)w->written, SEEK_SET) < 0 || ftruncate(w->fd, (off_t)w->written) != 0
+                   ? MOX_FAIL_SYS(MOX_E_WRITE, errno, "%s: no hole of %llu bytes: %s", w->path,
+                                  (unsigned long long)t->bytes, strerror(errno))
+                   : MOX_OK;
+    }
     MOX_TRY(tile_of(w, t, &from));
     size_t block = mox_type_info(t->type)->block_bytes;
     size_t piece = piece_bytes / block * block;

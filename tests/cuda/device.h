@@ -12,6 +12,9 @@
 /* device_mode: open mode i; false: there is none. device_mode_name: of the open one. */
 bool device_mode(unsigned i);
 const char *device_mode_name(void);
+/* For device_mode: the module's device as it is set up now; what was taken of it, back. */
+void device_open(void);
+void device_close(void);
 
 void *device_new(size_t bytes);                             /* undefined contents; 1 byte at least */
 void *device_copy(const void *host, size_t bytes);          /* a copy there */

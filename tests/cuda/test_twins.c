@@ -4,27 +4,6 @@
 
 #include <criterion/criterion.h>
 
-const sweep sweeps[] = {
-    {"norm", sweep_norm},
-    {"quantize", sweep_quantize},
-    {"rope", sweep_rope},
-    {"kv", sweep_kv},
-    {"attention", sweep_attention},
-    {"router", sweep_router},
-    {"elementwise", sweep_elementwise},
-    {"bad_values", sweep_bad_values},
-    {"embed", sweep_embed},
-    {"one_row", sweep_one_row},
-    {"many_rows", sweep_many_rows},
-    {"experts", sweep_experts},
-    {"layer_norm", sweep_layer_norm},
-    {"between", sweep_between},
-    {"router_rule", sweep_router_rule},
-    {"attention_special", sweep_attention_special},
-    {"head_mul", sweep_head_mul},
-    {NULL, NULL},
-};
-
 static void in_every_mode(sweep_fn *run)
 {
     unsigned modes = 0;
