@@ -172,6 +172,9 @@ static mox_err run_few(mox_expert_job *j, mox_pool *pool, mox_isa isa, float *pa
 
 mox_err mox_experts_cpu(mox_pool *pool, mox_isa isa, const mox_experts_args *a)
 {
+    if (a->places != NULL) {
+        return MOX_FAIL(MOX_E_ARG, "experts that are named later: the CPU computes at once");
+    }
     const mox_mat *gate = &a->use[0].mats[MOX_SLAB_GATE], *down = &a->use[0].mats[MOX_SLAB_DOWN];
     mox_expert_job j = {.a = a,
                         .vec = mox_vec_of(isa),

@@ -16,30 +16,12 @@ mox_err mox_ctx_device_spec(const mox_ctx *ctx, mox_dev_spec *out)
     return mox_dev_spec_parse(out, ctx->cfg.device && !played ? ctx->cfg.device : "cpu");
 }
 
-/* Types that have no kernel there are refused while nothing has been read yet. */
-static mox_err check_types(const mox_ctx *ctx, const mox_dev_module *module)
+/* Every type has kernels there, but only with its own kind of activations. */
+static mox_err check_activations(const mox_ctx *ctx)
 {
-    const mox_model *m = ctx->model;
     if (ctx->dims.act_f32) {
         (void)MOX_FAIL(MOX_E_CONFLICT, "open: activations that are not rounded have no kernels on a GPU");
         return mox_err_fix("--device cpu with --act f32");
-    }
-    for (uint32_t i = 0; i < m->n_weights; i++) {
-        if (!m->weights[i].as_f32 && !module->has_type(m->weights[i].type)) {
-            (void)MOX_FAIL(MOX_E_TYPE, "open: %s is %s, which has no kernels on a GPU", m->weights[i].name,
-                           mox_type_info(m->weights[i].type)->name);
-            return mox_err_fix("--device cpu");
-        }
-    }
-    for (uint32_t l = 0; l < m->n_moe_layers; l++) {
-        for (int s = 0; s < MOX_SLABS; s++) {
-            mox_type type = m->layouts[l].type[s];
-            if (!module->has_type(type)) {
-                (void)MOX_FAIL(MOX_E_TYPE, "open: experts are %s, which has no kernels on a GPU",
-                               mox_type_info(type)->name);
-                return mox_err_fix("--device cpu");
-            }
-        }
     }
     return MOX_OK;
 }
@@ -68,7 +50,7 @@ mox_err mox_ctx_open_gpu(mox_ctx *ctx)
     }
     const mox_dev_module *m;
     MOX_TRY(mox_dev_load(&m, &spec, ctx->cfg.device_dir));
-    MOX_TRY(check_types(ctx, m));
+    MOX_TRY(check_activations(ctx));
     MOX_TRY(m->open(0, &(mox_dev_open_cfg){.vram_limit = spec.vram, .log = &ctx->cfg.log}, &ctx->gpu.dev,
                     &ctx->gpu.ops));
     MOX_TRY(ctx->gpu.dev->ops->stream_create(ctx->gpu.dev, &ctx->gpu.stream));

@@ -1,5 +1,6 @@
 /* Embedding rows on the GPU: a warp per block of 256 of a row, dequantised in ggml's order of multiplication. Lane
  * 4 s + t takes the words that member t of quad s yields. */
+#include "kernels/cuda/formats_iq.cuh"
 #include "kernels/cuda/mat.cuh"
 
 struct embed_params {
@@ -64,8 +65,13 @@ template <class F> struct put_block<F, MOX_ACT_B32> {
 template <class F> struct put_block<F, MOX_ACT_F32> {
     static __device__ void run(const uint8_t *chunk, uint32_t cols, uint32_t r, uint32_t lane, float *y)
     {
-        for (uint32_t e = lane; e < cols; e += MOX_WARP) {
-            y[e] = F::at(chunk, e, r);
+        for (uint32_t e = lane * F::STEP; e < cols; e += MOX_WARP * F::STEP) {
+            float v[F::STEP];
+            F::values(chunk, cols, r, e, v);
+            MOX_UNROLL
+            for (uint32_t j = 0; j < F::STEP; j++) {
+                y[e + j] = v[j];
+            }
         }
     }
 };

@@ -2,13 +2,14 @@
  * once.
  *
  * In the scratch the rows of all experts stand one after the other, so h of a call is one tensor and rounding it needs to
- * know nothing of experts. Matrices are those of slots, at offsets that all slots share; where the slots are goes to the
- * device as arguments of a kernel, so nothing has to be copied or kept until the work has run. */
+ * know nothing of experts. Matrices are those of slots, at offsets that all slots share. Where the slots are goes to the
+ * device as arguments of a kernel, so nothing has to be copied or kept until the work has run; or it is read from memory
+ * when the work runs (`places`), and then grids are made for the most there can be. */
 #include "kernels/cuda/mat.cuh"
 
 static_assert(sizeof(mat_expert) <= MOX_DEVICE_USE_BYTES, "the scratch is laid out for this");
 
-constexpr uint32_t USES_AT_ONCE = 64, GLU_THREADS = 256;
+constexpr uint32_t USES_AT_ONCE = 64, GLU_THREADS = 256, MOST_PLACES = 256;
 
 /* So many as an argument list takes: 4 KiB. */
 struct use_list {
@@ -21,6 +22,32 @@ static __global__ void __launch_bounds__(USES_AT_ONCE)
     if (threadIdx.x < n) {
         to[threadIdx.x] = list.use[threadIdx.x];
     }
+}
+
+/* Rows of the scratch go to the experts one after the other. Volatile: the host has written them since the last launch. */
+static __global__ void __launch_bounds__(MOST_PLACES)
+    k_take_places(const volatile mox_expert_place *from, mat_expert *to, uint32_t n, uint32_t all_rows)
+{
+    MOX_SHARED(uint32_t, rows, [MOST_PLACES]);
+    const uint32_t i = threadIdx.x;
+    const uint32_t mine = i < n ? from[i].n : 0;
+    rows[i] = mine;
+    MOX_SYNC(); /* every expert's rows are there */
+    if (i >= n) {
+        return;
+    }
+    uint32_t first = 0;
+    for (uint32_t j = 0; j < i; j++) {
+        first += rows[j];
+    }
+    first = first < all_rows ? first : all_rows;
+    mat_expert use = {
+        from[i].slot, first, mine < all_rows - first ? mine : all_rows - first, from[i].first, {}};
+    MOX_UNROLL
+    for (uint32_t s = 0; s < MOX_SLABS; s++) {
+        use.bias[s] = mine != 0 ? from[i].bias[s] : nullptr;
+    }
+    to[i] = use;
 }
 
 template <mox_glu glu> static __device__ __forceinline__ float between(float gate, float up)
@@ -37,13 +64,14 @@ template <mox_glu glu> static __device__ __forceinline__ float between(float gat
     return mox_siluf(gate) * up;
 }
 
+/* Rows behind those of the last expert are zero: they are rounded too. */
 template <mox_glu glu>
 static __global__ void __launch_bounds__(GLU_THREADS)
-    k_glu(const float *gate, const float *up, float *h, size_t n)
+    k_glu(const float *gate, const float *up, float *h, size_t n, const mat_expert *last, uint32_t d_ff)
 {
     const size_t i = static_cast<size_t>(blockIdx.x) * GLU_THREADS + threadIdx.x;
     if (i < n) {
-        h[i] = between<glu>(gate[i], up[i]);
+        h[i] = i < static_cast<size_t>(last->first + last->n) * d_ff ? between<glu>(gate[i], up[i]) : 0.0f;
     }
 }
 
@@ -84,6 +112,18 @@ mox_err put_uses(expert_call *e)
     return launched("experts");
 }
 
+mox_err take_places(expert_call *e)
+{
+    const mox_experts_args *a = e->a;
+    if (a->n_uses > MOST_PLACES) {
+        return MOX_FAIL(MOX_E_ARG, "%u experts that are named later: at most %u", a->n_uses, MOST_PLACES);
+    }
+    e->n_rows = a->all_rows;
+    e->most_rows = a->most_rows;
+    MOX_LAUNCH(k_take_places, 1, MOST_PLACES, 0, e->c->stream, a->places, e->uses, a->n_uses, a->all_rows);
+    return launched("experts");
+}
+
 /* The product of one slab, as a call without its rows. */
 mat_call slab_call(const expert_call *e, mox_slab slab)
 {
@@ -119,12 +159,16 @@ mox_err glu(const expert_call *e, uint32_t d_ff)
 {
     const size_t n = static_cast<size_t>(e->n_rows) * d_ff;
     const uint32_t grid = div_up(n, GLU_THREADS);
+    const mat_expert *last = e->uses + e->a->n_uses - 1;
     if (e->a->glu == MOX_GLU_GELU) {
-        MOX_LAUNCH((k_glu<MOX_GLU_GELU>), grid, GLU_THREADS, 0, e->c->stream, e->gate, e->up, e->gate, n);
+        MOX_LAUNCH((k_glu<MOX_GLU_GELU>), grid, GLU_THREADS, 0, e->c->stream, e->gate, e->up, e->gate, n,
+                   last, d_ff);
     } else if (e->a->glu == MOX_GLU_CLAMPED) {
-        MOX_LAUNCH((k_glu<MOX_GLU_CLAMPED>), grid, GLU_THREADS, 0, e->c->stream, e->gate, e->up, e->gate, n);
+        MOX_LAUNCH((k_glu<MOX_GLU_CLAMPED>), grid, GLU_THREADS, 0, e->c->stream, e->gate, e->up, e->gate, n,
+                   last, d_ff);
     } else {
-        MOX_LAUNCH((k_glu<MOX_GLU_SILU>), grid, GLU_THREADS, 0, e->c->stream, e->gate, e->up, e->gate, n);
+        MOX_LAUNCH((k_glu<MOX_GLU_SILU>), grid, GLU_THREADS, 0, e->c->stream, e->gate, e->up, e->gate, n,
+                   last, d_ff);
     }
     return launched("experts");
 }
@@ -137,8 +181,8 @@ mox_err lay_out(expert_call *e)
         return MOX_FAIL(MOX_E_ARG, "experts with %s have no kernel on the GPU",
                         f == nullptr ? "weights of this type" : "activations that are not rounded");
     }
-    uint32_t n_rows = 0;
-    for (uint32_t i = 0; i < e->a->n_uses; i++) {
+    uint32_t n_rows = e->a->places != nullptr ? e->a->all_rows : 0;
+    for (uint32_t i = 0; e->a->places == nullptr && i < e->a->n_uses; i++) {
         n_rows += e->a->use[i].n;
     }
     const mox_experts_device_parts p =
@@ -164,7 +208,7 @@ mox_err mox_cuda_experts(const mox_cuda_call *c, const mox_experts_args *a)
     expert_call e = {};
     e.c = c, e.a = a, e.mats = a->use[0].mats;
     MOX_TRY(lay_out(&e));
-    MOX_TRY(put_uses(&e));
+    MOX_TRY(a->places != nullptr ? take_places(&e) : put_uses(&e));
     MOX_TRY(up_product(&e, MOX_SLAB_GATE, e.gate));
     MOX_TRY(up_product(&e, MOX_SLAB_UP, e.up));
     MOX_TRY(glu(&e, e.h.n_cols));

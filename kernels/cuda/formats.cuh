@@ -314,30 +314,36 @@ struct mxfp4 : b_format<16, 4, false> {
     }
 };
 
-/* ---- plain floats: element e of row r ---- */
+/* ---- plain floats: STEP elements of row r, from element e on ---- */
 
 struct f32 {
-    static __device__ __forceinline__ float at(const uint8_t *chunk, uint32_t e, uint32_t r)
+    static constexpr uint32_t STEP = 1;
+    static __device__ __forceinline__ void values(const uint8_t *chunk, uint32_t, uint32_t r, uint32_t e,
+                                                  float (&v)[1])
     {
-        return load<float>(chunk + 4 * (ROWS * e + r));
+        v[0] = load<float>(chunk + 4 * (ROWS * e + r));
     }
 };
 
 struct f16 {
-    static __device__ __forceinline__ float at(const uint8_t *chunk, uint32_t e, uint32_t r)
+    static constexpr uint32_t STEP = 1;
+    static __device__ __forceinline__ void values(const uint8_t *chunk, uint32_t, uint32_t r, uint32_t e,
+                                                  float (&v)[1])
     {
-        return load_f16(chunk + 2 * (ROWS * e + r));
+        v[0] = load_f16(chunk + 2 * (ROWS * e + r));
     }
 };
 
 struct bf16 {
-    static __device__ __forceinline__ float at(const uint8_t *chunk, uint32_t e, uint32_t r)
+    static constexpr uint32_t STEP = 1;
+    static __device__ __forceinline__ void values(const uint8_t *chunk, uint32_t, uint32_t r, uint32_t e,
+                                                  float (&v)[1])
     {
-        return mox_bf16_to_f32(load<uint16_t>(chunk + 2 * (ROWS * e + r)));
+        v[0] = mox_bf16_to_f32(load<uint16_t>(chunk + 2 * (ROWS * e + r)));
     }
 };
 
-/* X(TYPE, struct) */
+/* X(TYPE, struct); of the last list all but the first three are in formats_iq.cuh */
 #define CUDA_K_FORMATS(X)                                                                                    \
     X(Q2_K, q2_k)                                                                                            \
     X(Q3_K, q3_k)                                                                                            \
@@ -356,6 +362,16 @@ struct bf16 {
 #define CUDA_FLOAT_FORMATS(X)                                                                                \
     X(F32, f32)                                                                                              \
     X(F16, f16)                                                                                              \
-    X(BF16, bf16)
+    X(BF16, bf16)                                                                                            \
+    X(IQ1_S, iq1_s)                                                                                          \
+    X(IQ1_M, iq1_m)                                                                                          \
+    X(IQ2_XXS, iq2_xxs)                                                                                      \
+    X(IQ2_XS, iq2_xs)                                                                                        \
+    X(IQ2_S, iq2_s)                                                                                          \
+    X(IQ3_XXS, iq3_xxs)                                                                                      \
+    X(IQ3_S, iq3_s)                                                                                          \
+    X(TQ1_0, tq1_0)                                                                                          \
+    X(TQ2_0, tq2_0)                                                                                          \
+    X(NVFP4, nvfp4)
 
 #endif

@@ -5,6 +5,7 @@
  * ones, so each line of 64 bytes is one load of half a warp. A warp takes every fourth span; sums of spans meet in
  * shared memory and are added in order. With one row of activations that is a stream of the weights.
  */
+#include "kernels/cuda/formats_iq.cuh"
 #include "kernels/cuda/mat.cuh"
 
 constexpr uint32_t ROWS_THREADS = 128, ROWS_WARPS = ROWS_THREADS / MOX_WARP, FLOAT_TOKENS = 4,
@@ -81,11 +82,15 @@ template <class F> struct block_partial<F, MOX_ACT_F32> {
         for (uint32_t i = 0; i < FLOAT_TOKENS; i++) {
             p[i] = 0.0f;
         }
-        for (uint32_t e = 0; e < cols; e++) {
-            const float w = F::at(chunk, e, r);
+        for (uint32_t e = 0; e < cols; e += F::STEP) {
+            float w[F::STEP];
+            F::values(chunk, cols, r, e, w);
             MOX_UNROLL
-            for (uint32_t i = 0; i < FLOAT_TOKENS; i++) {
-                p[i] = mox_fmaf(w, load<float>(x[i] + 4 * e), p[i]);
+            for (uint32_t j = 0; j < F::STEP; j++) {
+                MOX_UNROLL
+                for (uint32_t i = 0; i < FLOAT_TOKENS; i++) {
+                    p[i] = mox_fmaf(w[j], load<float>(x[i] + 4 * (e + j)), p[i]);
+                }
             }
         }
     }

@@ -1,5 +1,4 @@
 /* The table of a device module (module.h). */
-#include "kernels/cuda/cuda_ops.h"
 #include "runtime/dev/cuda_dev.h"
 
 #include <stdio.h>
@@ -54,7 +53,6 @@ const mox_dev_module *mox_dev_module_make(void)
                                          .start = start,
                                          .count = count,
                                          .info = info,
-                                         .has_type = mox_cuda_has_type,
                                          .open = open_device};
     return &table;
 }

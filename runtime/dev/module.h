@@ -13,7 +13,7 @@
 #include "runtime/dev/spec.h"
 
 /* Raised with every change of what stands in these tables. */
-#define MOX_DEV_ABI 1u
+#define MOX_DEV_ABI 2u
 /* What a forgotten rise would change all the same. */
 #define MOX_DEV_SHAPE                                                                                        \
     ((uint32_t)(sizeof(mox_dev_ops) * 31 + sizeof(mox_ops) * 37 + sizeof(mox_experts_args) * 41 +            \
@@ -38,7 +38,6 @@ typedef struct mox_dev_module {
     mox_err (*start)(const mox_dev_spec *spec, mox_err_info *(*err_record)(void));
     mox_err (*count)(uint32_t *n);
     mox_err (*info)(uint32_t i, mox_dev_info *out);
-    bool (*has_type)(mox_type type); /* kernels for weights of a type */
     /* Device i and its table of operations. Owns: both, until mox_ops_destroy and mox_dev_destroy, in this order. */
     mox_err (*open)(uint32_t i, const mox_dev_open_cfg *cfg, mox_dev **dev, mox_ops **ops);
 } mox_dev_module;
