@@ -25,11 +25,15 @@ bool ready(const op_ref &o)
            (!o->when || o->when());
 }
 
-/* The head of its queue, whose dependencies are done; by value, since the queue lets go of it. */
+/* The head of its queue, or a graph's node, whose dependencies are done; by value, since the queue lets go of it. */
 void execute(const op_ref o)
 {
     runtime &r = rt();
-    o->stream->queue.pop_front();
+    if (o->stream != nullptr) {
+        o->stream->queue.pop_front();
+    } else {
+        r.nodes.erase(std::find(r.nodes.begin(), r.nodes.end(), o));
+    }
     const bool outermost = !r.executing;
     r.executing = true;
     if (outermost) {
@@ -81,16 +85,21 @@ CUstream_st *stream_of(cudaStream_t s)
 
 bool progress()
 {
-    std::vector<CUstream_st *> able;
-    for (CUstream_st *s : rt().streams) {
+    std::vector<op_ref> able;
+    for (const CUstream_st *s : rt().streams) {
         if (!s->queue.empty() && ready(s->queue.front())) {
-            able.push_back(s);
+            able.push_back(s->queue.front());
+        }
+    }
+    for (const op_ref &o : rt().nodes) {
+        if (ready(o)) {
+            able.push_back(o);
         }
     }
     if (able.empty()) {
         return false;
     }
-    execute(able[rt().random.next() % able.size()]->queue.front());
+    execute(able[rt().random.next() % able.size()]);
     return true;
 }
 
@@ -103,7 +112,7 @@ void finish(const op_ref &o)
             }
             continue;
         }
-        const op_ref head = o->stream->queue.front();
+        const op_ref head = o->stream != nullptr ? o->stream->queue.front() : o;
         const std::vector<op_ref> after = head->after;
         for (const op_ref &d : after) {
             finish(d);
@@ -173,6 +182,21 @@ static void set_times(op &o, const CUstream_st &s, double cost)
     }
 }
 
+/* The legacy stream waits for all blocking streams, and they for it. */
+std::vector<op_ref> legacy_order(const CUstream_st *s)
+{
+    const runtime &r = rt();
+    std::vector<op_ref> all;
+    for (const CUstream_st *other : r.streams) {
+        const bool ordered =
+            s == &r.null_stream ? !other->nonblocking : other == &r.null_stream && !s->nonblocking;
+        if (ordered && other != s && other->last && !other->last->done) {
+            all.push_back(other->last);
+        }
+    }
+    return all;
+}
+
 cudaError_t submit(cudaStream_t stream, const char *name, engine_kind engine, double cost,
                    std::function<void()> work, const std::vector<op_ref> &after, std::function<bool()> when)
 {
@@ -190,14 +214,8 @@ cudaError_t submit(cudaStream_t stream, const char *name, engine_kind engine, do
     const op_ref o = std::make_shared<op>();
     o->name = name, o->engine = engine, o->work = std::move(work), o->stream = s, o->after = after;
     o->when = std::move(when);
-    /* the legacy stream waits for all blocking streams, and they for it */
-    for (CUstream_st *other : r.streams) {
-        const bool ordered =
-            s == &r.null_stream ? !other->nonblocking : other == &r.null_stream && !s->nonblocking;
-        if (ordered && other != s && other->last && !other->last->done) {
-            o->after.push_back(other->last);
-        }
-    }
+    const std::vector<op_ref> legacy = legacy_order(s);
+    o->after.insert(o->after.end(), legacy.begin(), legacy.end());
     set_times(*o, *s, cost);
     s->queue.push_back(o);
     s->last = o;

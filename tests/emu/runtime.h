@@ -24,7 +24,7 @@ struct op {
     std::function<void()> work;
     std::vector<std::shared_ptr<op>> after; /* beside what precedes it in its stream */
     std::function<bool()> when;             /* not before this is true; empty: at once */
-    CUstream_st *stream = nullptr;
+    CUstream_st *stream = nullptr;          /* NULL: a graph's node, in no queue */
     bool done = false;
 };
 typedef std::shared_ptr<op> op_ref;
@@ -46,6 +46,7 @@ struct CUgraph_st {
 
 struct CUgraphExec_st {
     CUgraph_st graph;
+    emu::op_ref last; /* the end of its last launch: the next one begins after it */
 };
 
 struct CUstream_st {
@@ -78,6 +79,7 @@ struct runtime {
     /* queues */
     CUstream_st null_stream;
     std::vector<CUstream_st *> streams{&null_stream};
+    std::vector<op_ref> nodes; /* of graphs that have been launched, and not done yet */
     int streams_made = 0, device = 0;
     std::vector<CUevent_st *> events;
     std::vector<CUgraph_st *> graphs;
@@ -107,6 +109,8 @@ cudaError_t submit(cudaStream_t stream, const char *name, engine_kind engine, do
                    std::function<void()> work, const std::vector<op_ref> &after = {},
                    std::function<bool()> when = nullptr);
 CUstream_st *stream_of(cudaStream_t s);
+/* What CUDA lets the next operation of a stream wait for beside its own: the legacy stream and the others. */
+std::vector<op_ref> legacy_order(const CUstream_st *s);
 void finish(const op_ref &o); /* run what it waits for, then it; the host's clock moves to its end */
 void finish_all();
 bool progress();        /* runs one ready operation, if there is one */

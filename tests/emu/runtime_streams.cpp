@@ -1,6 +1,5 @@
 /* Devices, errors, streams, events and graphs of the emulated runtime: the calls themselves (runtime.cpp has what is
- * behind them). A graph is captured as CUDA does it, and launched as one operation whose nodes run in a random order
- * that respects their edges. */
+ * behind them). A graph is captured as CUDA does it; launched, its nodes run in any order that respects their edges. */
 #include "emu/runtime.h"
 
 #include <algorithm>
@@ -287,7 +286,7 @@ extern "C" cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, u
 {
     (void)flags;
     EMU_ENTER();
-    *x = new CUgraphExec_st{*g};
+    *x = new CUgraphExec_st{*g, nullptr};
     rt().execs.push_back(*x);
     return cudaSuccess;
 }
@@ -309,32 +308,65 @@ static double graph_cost(const CUgraph_st &g)
     return longest;
 }
 
-static void run_nodes(const CUgraph_st &g)
+/* A graph launched into a stream that is being captured becomes part of that graph. */
+static void launch_into_capture(const CUgraph_st &g, CUstream_st *s)
 {
-    std::vector<char> done(g.nodes.size());
-    for (size_t left = done.size(); left != 0; left--) {
-        std::vector<size_t> able;
-        for (size_t i = 0; i < done.size(); i++) {
-            const std::vector<size_t> &after = g.nodes[i].after;
-            if (!done[i] && std::all_of(after.begin(), after.end(), [&](size_t d) { return done[d] != 0; })) {
-                able.push_back(i);
-            }
+    std::vector<graph_node> &nodes = s->capture->nodes;
+    const size_t first = nodes.size();
+    std::vector<char> leads_on(g.nodes.size());
+    for (const graph_node &n : g.nodes) {
+        graph_node copy = n;
+        copy.after = n.after.empty() ? s->capture_after : std::vector<size_t>();
+        for (const size_t d : n.after) {
+            copy.after.push_back(first + d);
+            leads_on[d] = 1;
         }
-        const size_t i = able[config().policy == EMU_EAGER ? 0 : rt().random.next() % able.size()];
-        if (g.nodes[i].when && !g.nodes[i].when()) {
-            fault("deadlock: %s in a graph waits for the host", g.nodes[i].name.c_str());
+        nodes.push_back(copy);
+    }
+    if (!g.nodes.empty()) {
+        s->capture_after.clear();
+    }
+    for (size_t i = 0; i < leads_on.size(); i++) {
+        if (!leads_on[i]) {
+            s->capture_after.push_back(first + i);
         }
-        if (g.nodes[i].work) {
-            g.nodes[i].work();
-        }
-        done[i] = 1;
     }
 }
 
-extern "C" cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t s)
+/* Every node is an operation of its own, held up by its edges alone, so that one that waits for the host holds up nothing
+ * else; the stream goes on when all are done. The clock sees one operation. */
+static cudaError_t launch_nodes(CUgraphExec_st *x, CUstream_st *s)
+{
+    std::vector<op_ref> before = legacy_order(s), made;
+    for (const op_ref &o : {s->last, x->last}) {
+        if (o && !o->done) {
+            before.push_back(o);
+        }
+    }
+    for (const graph_node &n : x->graph.nodes) {
+        const op_ref o = std::make_shared<op>();
+        o->name = n.name, o->work = n.work, o->when = n.when;
+        o->after = n.after.empty() ? before : std::vector<op_ref>();
+        for (const size_t d : n.after) {
+            o->after.push_back(made[d]);
+        }
+        made.push_back(o);
+    }
+    rt().nodes.insert(rt().nodes.end(), made.begin(), made.end());
+    EMU_TRY(submit(s, "graph", COMPUTE, graph_cost(x->graph), nullptr, made));
+    x->last = s->last;
+    return cudaSuccess;
+}
+
+extern "C" cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t stream)
 {
     EMU_ENTER();
-    return submit(s, "graph", COMPUTE, graph_cost(x->graph), [x] { run_nodes(x->graph); });
+    CUstream_st *s = stream_of(stream);
+    if (s->capture != nullptr) {
+        launch_into_capture(x->graph, s);
+        return cudaSuccess;
+    }
+    return launch_nodes(x, s);
 }
 
 extern "C" cudaError_t cudaGraphExecDestroy(cudaGraphExec_t x)
