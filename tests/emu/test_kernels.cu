@@ -145,6 +145,11 @@ void tk_lanes(const int *a, const int *b, uint32_t *out, cudaStream_t s)
     MOX_LAUNCH(k_lanes, 1, MOX_WARP, 0, s, a, b, out);
 }
 
+void tk_wait(const volatile uint32_t *flag, uint32_t value, cudaStream_t s)
+{
+    MOX_WAIT_VALUE(k_wait, s, flag, value);
+}
+
 template <int BUG> static void launch_broken(int which, float *out, cudaStream_t s)
 {
     if (which == BUG) {

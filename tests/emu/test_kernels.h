@@ -20,6 +20,9 @@ void tk_mma(const int8_t *a, const int8_t *b, int32_t *c, uint32_t k, int shape,
 /* out[lane]: dp4a(a[lane], b[lane], 7), byte_perm, ballot of odd lanes, shuffles from lane 3 and lane xor 5 */
 void tk_lanes(const int *a, const int *b, uint32_t *out, cudaStream_t s);
 
+/* The stream waits until the host has written the flag. */
+void tk_wait(const volatile uint32_t *flag, uint32_t value, cudaStream_t s);
+
 /* Broken: what tk_broken(which) does wrong; NONE is right. out has 64 floats. */
 enum tk_bug {
     TK_NONE,
