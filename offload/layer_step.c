@@ -90,6 +90,7 @@ void mox_store_begin(mox_store *st, uint32_t layer, mox_phase phase, const mox_n
         count_use(st, &st->need[i]);
         mox_policy_touch(&l->stats[needs[i].expert], l->step, needs[i].n_uses);
     }
+    mox_guess_learn(st, layer);
     mox_ahead_refute(st, layer);
     /* Residents and joins first: from then on no miss of this step can take their slots. */
     for (int pass = 0; pass < 2; pass++) {

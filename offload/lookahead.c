@@ -4,19 +4,18 @@
  * late, which is still a gain) or as wasted (or cancelled). When more of the last 64 were wasted than used,
  * look-ahead is off. It is then tried again with a handful of prefetches, after a pause that doubles for as
  * long as they do not pay: with predictions that are always wrong the cost goes to nothing.
- *
- * Rank of a prediction: its score, and of near-equals the one with more heat (recent uses of the expert).
  */
 #include "offload/store_internal.h"
 
 #include <string.h>
 
 enum { MIN_OUTCOMES = 16, PROBE_READS = 4, FIRST_PAUSE = 256, LONGEST_PAUSE = 65536 };
-#define HEAT_SHARE 0.02f /* of the score: breaks ties, does not overrule the router */
+#define FIRST_GAIN 0.5f
+#define GAIN_STEP  0.0625f
 
 void mox_ahead_init(mox_store *st)
 {
-    st->ahead = (mox_lookahead){.probe_pause = FIRST_PAUSE, .rng = st->cfg.seed * 2 + 1};
+    st->ahead = (mox_lookahead){.probe_pause = FIRST_PAUSE, .rng = st->cfg.seed * 2 + 1, .gain = FIRST_GAIN};
 }
 
 static void regret(mox_store *st)
@@ -58,6 +57,14 @@ static void outcome(mox_store *st, bool used)
     regret(st);
 }
 
+/* Of the parts of an expert that is needed now. */
+static float arrived_share(const mox_store *st, uint32_t slot)
+{
+    const mox_load *load = &st->info[slot].load;
+    float missing = (float)st->slots.slot[slot].parts;
+    return 1.0f - missing / (float)mox_files_parts(st, load->layer, load->expert);
+}
+
 void mox_ahead_judge(mox_store *st, uint32_t slot, bool used)
 {
     mox_slot_info *info = &st->info[slot];
@@ -66,6 +73,8 @@ void mox_ahead_judge(mox_store *st, uint32_t slot, bool used)
     info->prefetched = false;
     info->predicted = false;
     if (used) {
+        float share = loading ? arrived_share(st, slot) : 1.0f;
+        st->ahead.gain += GAIN_STEP * (share - st->ahead.gain);
         c->used += !loading;
         c->late += loading;
     } else if (loading) {
@@ -169,6 +178,17 @@ static void insert(mox_lookahead *a, mox_prediction p)
     a->n_pending++;
 }
 
+void mox_ahead_add(mox_store *st, uint32_t layer, uint32_t expert, float score)
+{
+    if (!allowed(st)) {
+        return;
+    }
+    uint32_t e = st->cfg.shuffle_predictions ? random_below(&st->ahead, st->cfg.n_experts) : expert;
+    if (!mox_vram_has(st, layer, e)) {
+        insert(&st->ahead, (mox_prediction){layer, e, score});
+    }
+}
+
 void mox_store_predict(mox_store *st, uint32_t layer, const uint32_t *experts, const float *scores,
                        uint32_t n)
 {
@@ -176,19 +196,10 @@ void mox_store_predict(mox_store *st, uint32_t layer, const uint32_t *experts, c
         return;
     }
     pthread_mutex_lock(&st->lock);
-    const mox_layer_state *l = &st->layer[layer];
-    if (allowed(st)) {
-        for (uint32_t i = 0; i < n; i++) {
-            uint32_t e =
-                st->cfg.shuffle_predictions ? random_below(&st->ahead, st->cfg.n_experts) : experts[i];
-            float heat = mox_policy_heat(&l->stats[e], l->step);
-            if (mox_vram_has(st, layer, e)) {
-                continue;
-            }
-            insert(&st->ahead, (mox_prediction){layer, e, scores[i] + HEAT_SHARE * heat / (1.0f + heat)});
-        }
-        mox_ahead_issue(st);
+    for (uint32_t i = 0; i < n; i++) {
+        mox_ahead_add(st, layer, experts[i], scores[i]);
     }
+    mox_ahead_issue(st);
     mox_files_wake(st);
     pthread_mutex_unlock(&st->lock);
 }

@@ -102,6 +102,7 @@ typedef struct tables {
     int *fd;
     const char **path;
     uint64_t *hashes;
+    mox_guess guess;
     void *io_state;
     uint8_t *staging;
     size_t staging_bytes, buf_bytes;
@@ -114,6 +115,17 @@ static size_t state_bytes(const mox_store_cfg *cfg)
     size_t preads = mox_io_preads.state_bytes;
     size_t own = ring > preads ? ring : preads;
     return cfg->io_override && cfg->io_override->state_bytes > own ? cfg->io_override->state_bytes : own;
+}
+
+static void take_guess(const mox_store_cfg *cfg, mox_arena *a, mox_guess *g)
+{
+    size_t cells = (size_t)MOX_GUESS_KINDS * cfg->n_layers;
+    g->n_ranks = mox_store_guess_ranks(cfg->top_k, cfg->n_experts);
+    g->line = mox_arena_take(a, MOX_GUESS_KINDS * sizeof *g->line, STATE_ALIGN);
+    g->shift = mox_arena_take(a, cells * cfg->n_experts * sizeof *g->shift, STATE_ALIGN);
+    g->n_seen = mox_arena_take(a, cells * sizeof *g->n_seen, STATE_ALIGN);
+    g->seen = mox_arena_take(a, cells * g->n_ranks * sizeof *g->seen, STATE_ALIGN);
+    g->chance = mox_arena_take(a, cfg->n_experts * sizeof *g->chance, STATE_ALIGN);
 }
 
 static void take_tables(const mox_store_cfg *cfg, mox_arena *a, tables *t)
@@ -136,6 +148,7 @@ static void take_tables(const mox_store_cfg *cfg, mox_arena *a, tables *t)
     t->fd = mox_arena_take(a, cfg->n_files * sizeof *t->fd, STATE_ALIGN);
     t->path = mox_arena_take(a, cfg->n_files * sizeof *t->path, STATE_ALIGN);
     t->hashes = mox_arena_take(a, cells * cfg->layout.n_slabs * sizeof *t->hashes, STATE_ALIGN);
+    take_guess(cfg, a, &t->guess);
     t->io_state = mox_arena_take(a, state_bytes(cfg), STATE_ALIGN);
     t->buf_bytes = mox_files_buffer_bytes(cfg);
     t->staging_bytes = t->buf_bytes * cfg->io_depth;
@@ -218,6 +231,8 @@ static mox_store *assemble(const mox_store_cfg *cfg, const tables *t)
     pthread_mutex_init(&st->lock, NULL);
     pthread_cond_init(&st->changed, NULL);
     mox_ahead_init(st);
+    st->guess = t->guess;
+    mox_guess_init(st);
     return st;
 }
 

@@ -150,6 +150,21 @@ void mox_store_end(mox_store *store);
 void mox_store_predict(mox_store *store, uint32_t layer, const uint32_t *experts, const float *scores,
                        uint32_t n);
 
+/* Which state of which layer a guess was made from. */
+typedef enum mox_guess_kind {
+    MOX_GUESS_NEXT,        /* of the next layer, before this one's experts are computed */
+    MOX_GUESS_NEXT_LATE,   /* and after that */
+    MOX_GUESS_SECOND,      /* of the layer behind it, likewise */
+    MOX_GUESS_SECOND_LATE, /* */
+    MOX_GUESS_KINDS
+} mox_guess_kind;
+
+/* mox_store_guess: mox_store_predict for a router's weights on such a state: ids and weights are
+ * [n_rows][mox_store_guess_ranks], best first. What they are worth is learned from what layers then choose. */
+void mox_store_guess(mox_store *store, mox_guess_kind kind, uint32_t layer, const uint32_t *ids,
+                     const float *weights, uint32_t n_rows);
+uint32_t mox_store_guess_ranks(uint32_t top_k, uint32_t n_experts);
+
 /* mox_store_predict_all: the same for every expert of a layer, where a big micro-batch will need nearly all. */
 void mox_store_predict_all(mox_store *store, uint32_t layer);
 

@@ -1,5 +1,6 @@
 /* The store's state, shared by store.c (creation), fill.c, layer_step.c, tier_ram.c (slots and roles), tier_file.c,
- * reads.c, parts_*.c (reads), arriving.c (leases before the last read) and lookahead.c (predictions). One mutex
+ * reads.c, parts_*.c (reads), arriving.c (leases before the last read), lookahead.c
+ * (predictions) and guess.c (their chances). One mutex
  * guards everything that both threads touch; what belongs to one thread alone says so. Bytes of a slot are written
  * by the I/O thread while it is LOADING and read by the step thread while it is PINNED, or before that up to
  * arrived_slices; the mutex orders the two.
@@ -128,7 +129,28 @@ typedef struct mox_lookahead {
     uint64_t next_probe;  /* store step at which the next probe starts */
     uint64_t probe_pause; /* steps between probes; doubles while probing does not pay */
     uint64_t rng;
+    float
+        gain; /* of an expert that was guessed right, how much had arrived when it was needed; a running mean */
 } mox_lookahead;
+
+typedef struct mox_guess_line {
+    float base, slope;
+} mox_guess_line;
+
+typedef struct mox_guess_seen {
+    uint32_t expert;
+    float x;
+} mox_guess_seen;
+
+/* What is known of guesses (guess.c); a cell is a kind and a layer. */
+typedef struct mox_guess {
+    mox_guess_line *line; /* [MOX_GUESS_KINDS] */
+    float *shift;         /* [cells][n_experts] */
+    uint32_t *n_seen;     /* [cells]: of a guess whose layer has not begun */
+    mox_guess_seen *seen; /* [cells][n_ranks] */
+    float *chance;        /* [n_experts] of the guess in hand */
+    uint32_t n_ranks;
+} mox_guess;
 
 typedef enum mox_req_state {
     MOX_REQ_FREE,
@@ -228,6 +250,7 @@ struct mox_store {
     uint64_t step;        /* layer steps of all layers */
     uint64_t arrivals;
     mox_lookahead ahead;
+    mox_guess guess;
     mox_counters count;      /* under the lock */
     mox_trace_writer *trace; /* under the lock; NULL: reads are not recorded */
     mox_file_tier io;
@@ -291,9 +314,14 @@ MOX_NODISCARD mox_err mox_vram_fill(mox_store *st, void (*progress)(void *ctx, u
 
 /* lookahead.c; the lock is held in all of them */
 void mox_ahead_init(mox_store *st);
+void mox_ahead_add(mox_store *st, uint32_t layer, uint32_t expert, float score);
 void mox_ahead_issue(mox_store *st);
 void mox_ahead_refute(mox_store *st, uint32_t layer);
 void mox_ahead_judge(mox_store *st, uint32_t slot, bool used); /* counts one prefetch once */
 void mox_ahead_lost(mox_store *st, uint32_t slot);
+
+/* guess.c; learn with the lock held, when the layer's set is known */
+void mox_guess_init(mox_store *st);
+void mox_guess_learn(mox_store *st, uint32_t layer);
 
 #endif

@@ -293,10 +293,9 @@ static void take_moe(mox_graph *g, rooms *r)
     b->e = take_f32(r->far, (size_t)n * mox_graph_ranks(h), h->d_model);
     b->scratch = mox_arena_take(r->far, b->scratch_bytes, ALIGN);
     b->ahead_h = take_f32(r->far, MOX_AHEAD_ROWS, h->d_model);
-    b->ahead_ids = take_u32(r->far, MOX_AHEAD_ROWS * (h->top_k + 1));
-    b->ahead_weights = take_f32(r->far, MOX_AHEAD_ROWS, h->top_k + 1);
-    b->ahead_expert = take_u32(r->near, h->n_experts);
-    b->ahead_score = take_f32(r->near, 1, h->n_experts);
+    uint32_t guessed = mox_store_guess_ranks(h->top_k, h->n_experts);
+    b->ahead_ids = take_u32(r->far, MOX_AHEAD_ROWS * guessed);
+    b->ahead_weights = take_f32(r->far, MOX_AHEAD_ROWS, guessed);
 }
 
 static void take_inputs(const mox_graph *g, mox_arena *a, mox_step_inputs *in)

@@ -99,11 +99,9 @@ typedef struct mox_moe_buffers {                  /* valid within one MoE op */
     mox_act_set in_acts;
     void *scratch;
     size_t scratch_bytes;
-    float *ahead_h;         /* [MOX_AHEAD_ROWS][d] */
-    uint32_t *ahead_ids;    /* [MOX_AHEAD_ROWS][k + 1] */
-    float *ahead_weights;   /* the same */
-    uint32_t *ahead_expert; /* [n_experts] */
-    float *ahead_score;     /* [n_experts] */
+    float *ahead_h;       /* [MOX_AHEAD_ROWS][d] */
+    uint32_t *ahead_ids;  /* [MOX_AHEAD_ROWS][mox_store_guess_ranks] */
+    float *ahead_weights; /* the same */
 } mox_moe_buffers;
 
 typedef struct mox_devices mox_devices; /* device.h */

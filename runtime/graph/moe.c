@@ -13,8 +13,7 @@
 
 #include <string.h>
 
-#define USES_OF_ALL 8    /* so many uses for each expert there is: hardly one will not be needed */
-#define AHEAD_LEAST 0.6f /* a guess below is wrong too often to be worth a read */
+#define USES_OF_ALL 8 /* so many uses for each expert there is: hardly one will not be needed */
 
 uint32_t mox_graph_ranks(const mox_hparams *h)
 {
@@ -278,68 +277,31 @@ static const mox_layer_op *next_moe(const mox_graph *g, const mox_layer_op *op)
     return NULL;
 }
 
-/* How likely it is that the expert of this rank will be chosen, from a guess of k + 1 ranks: its weight
- * against that of the first one left out. On the demo model the value and the frequency agree within 0.05
- * from 0.6 up.
- */
-static float confidence(const float *weights, uint32_t rank, uint32_t k, uint32_t n_ranks)
-{
-    return n_ranks > k ? weights[rank] / (weights[rank] + weights[k]) : 1.0f;
-}
-
-/* Chance that any row chooses the expert, likeliest first; at most MOX_AHEAD_ROWS * k entries, so insertion
- * does. */
-static uint32_t rank_predictions(mox_graph *g, uint32_t n_ranks)
-{
-    mox_moe_buffers *b = &g->moe;
-    uint32_t n = 0, k = g->m->h.top_k;
-    for (uint32_t u = 0; u < g->n * k; u++) {
-        const float *weights = b->ahead_weights + (size_t)(u / k) * n_ranks;
-        uint32_t i = 0, id = b->ahead_ids[(size_t)(u / k) * n_ranks + u % k];
-        float chance = confidence(weights, u % k, k, n_ranks);
-        if (chance < AHEAD_LEAST) {
-            continue;
-        }
-        while (i < n && b->ahead_expert[i] != id) {
-            i++;
-        }
-        float score = i < n ? 1.0f - (1.0f - b->ahead_score[i]) * (1.0f - chance) : chance;
-        n += i == n;
-        for (; i > 0 && b->ahead_score[i - 1] < score; i--) {
-            b->ahead_expert[i] = b->ahead_expert[i - 1];
-            b->ahead_score[i] = b->ahead_score[i - 1];
-        }
-        b->ahead_expert[i] = id;
-        b->ahead_score[i] = score;
-    }
-    return n;
-}
-
 /* Guess a coming MoE layer's experts: its norm and router on the hidden state as it is now. The guess only
  * starts reads; a failure of the guess is no failure of the step. */
-static void guess(mox_graph *g, const mox_layer_op *next)
+static void guess(mox_graph *g, const mox_layer_op *next, mox_guess_kind kind)
 {
     const mox_hparams *h = &g->m->h;
     if (!g->dims.look_ahead || g->dev || !next || g->kept[next->moe.moe_layer] == h->n_experts) {
         return;
     }
     if (g->n * h->top_k >= USES_OF_ALL * h->n_experts) {
-        mox_store_predict_all(g->store, next->moe.moe_layer);
+        if (kind == MOX_GUESS_NEXT || kind == MOX_GUESS_NEXT_LATE) {
+            mox_store_predict_all(g->store, next->moe.moe_layer);
+        }
         return;
     }
     if (g->phase != MOX_PHASE_DECODE || g->n > MOX_AHEAD_ROWS) {
         return;
     }
     mox_moe_buffers *b = &g->moe;
-    uint32_t n_ranks = h->top_k < h->n_experts ? h->top_k + 1 : h->top_k;
     mox_router_args a = router_of(g, &next->moe, b->ahead_h);
-    a.k = n_ranks;
+    a.k = mox_store_guess_ranks(h->top_k, h->n_experts);
     a.ids = b->ahead_ids;
     a.weights = b->ahead_weights;
     if (mox_graph_norm(g, next->moe.norm, g->x, g->n, b->ahead_h) == MOX_OK &&
         g->ops->router(g->ops, g->stream, &a) == MOX_OK) {
-        uint32_t n = rank_predictions(g, n_ranks);
-        mox_store_predict(g->store, next->moe.moe_layer, b->ahead_expert, b->ahead_score, n);
+        mox_store_guess(g->store, kind, next->moe.moe_layer, b->ahead_ids, b->ahead_weights, g->n);
     }
 }
 
@@ -376,8 +338,9 @@ mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op)
     /* Reads start here; quantising and looking ahead happen while they run. */
     mox_store_begin(g->store, layer, g->phase, g->moe.needs, n_needs);
     mox_graph_lap(g, MOX_SPAN_STORE, layer, n_needs);
-    const mox_layer_op *next = next_moe(g, op);
-    guess(g, next);
+    const mox_layer_op *next = next_moe(g, op), *second = next ? next_moe(g, next) : NULL;
+    guess(g, next, MOX_GUESS_NEXT);
+    guess(g, second, MOX_GUESS_SECOND);
     mox_graph_lap(g, MOX_SPAN_AHEAD, layer, 0);
     mox_err err = quantise_input(g, op);
     mox_graph_lap(g, MOX_SPAN_INPUT, layer, g->n);
@@ -396,7 +359,8 @@ mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op)
     }
     mox_graph_lap(g, MOX_SPAN_STORE, layer, 0);
     MOX_TRY(err);
-    guess(g, next); /* again, knowing more: it finds a fifth of the misses that the first guess did not */
+    guess(g, next, MOX_GUESS_NEXT_LATE); /* knowing more: it finds misses that the first guess did not */
+    guess(g, second, MOX_GUESS_SECOND_LATE);
     mox_graph_lap(g, MOX_SPAN_AHEAD, layer, 0);
     return MOX_OK;
 }

@@ -269,6 +269,78 @@ Test(lookahead, predictions_that_do_not_pay_are_stopped_and_tried_again)
     finish(&fx);
 }
 
+/* A router seen through: whatever is asked of it, experts 5 and 4 lead its weights, though the layer always chooses 2
+ * and 3. */
+static void guess(fixture *fx, uint32_t layer)
+{
+    const uint32_t ids[FX_EXPERTS] = {5, 4, 3, 2, 1, 0};
+    const float weights[FX_EXPERTS] = {0.4f, 0.3f, 0.1f, 0.1f, 0.06f, 0.04f};
+    cr_assert_eq(mox_store_guess_ranks(FX_TOP_K, FX_EXPERTS), FX_EXPERTS);
+    mox_store_guess(fx->store, MOX_GUESS_NEXT, layer, ids, weights, 1);
+}
+
+static uint64_t issued(fixture *fx)
+{
+    return fx_counters(fx).prefetch.issued;
+}
+
+Test(lookahead, guesses_learn_what_a_layer_chooses)
+{
+    fixture fx;
+    mox_store_cfg cfg = gated(&fx, 0);
+    cfg.io_override = NULL;
+    cr_assert_eq(fx_open(&fx, &cfg), MOX_OK);
+    const uint32_t chosen[] = {2, 3}, others[] = {0, 1, 2, 3};
+    size_t wrong = 0;
+    step_ok(&fx, 0, 0);
+    guess(&fx, 1);
+    cr_assert_eq(issued(&fx), 2, "the router was not believed at first");
+    uint64_t bitmap;
+    for (uint32_t i = 0; i < 400; i++) {
+        cr_assert_eq(fx_step(&fx, 1, chosen, 2, &wrong), MOX_OK, "%s", mox_err_last()->msg);
+        guess(&fx, 1);
+    }
+    uint64_t before = issued(&fx);
+    cr_assert_leq(before, 64, "%llu useless reads", (unsigned long long)before);
+    /* of the same size: they take all transit slots */
+    cr_assert_eq(fx_step(&fx, 0, others, 4, &wrong), MOX_OK, "%s", mox_err_last()->msg);
+    mox_store_resident(fx.store, 1, &bitmap);
+    cr_assert_eq(bitmap, 0);
+    mox_counters then = fx_counters(&fx);
+    guess(&fx, 1);
+    cr_assert_eq(fx_step(&fx, 1, chosen, 2, &wrong), MOX_OK, "%s", mox_err_last()->msg);
+    mox_counters now = fx_counters(&fx);
+    cr_assert_eq(now.prefetch.used + now.prefetch.late - then.prefetch.used - then.prefetch.late, 2,
+                 "what is always chosen was not read");
+    cr_assert_eq(wrong, 0);
+    finish(&fx);
+}
+
+/* Of several rows any may choose an expert: what one alone would hardly do becomes likely. */
+Test(lookahead, guesses_of_several_rows_add_up)
+{
+    fixture fx;
+    mox_store_cfg cfg = gated(&fx, 0);
+    cr_assert_eq(fx_open(&fx, &cfg), MOX_OK);
+    uint32_t ids[4 * FX_EXPERTS];
+    float weights[4 * FX_EXPERTS];
+    for (uint32_t i = 0; i < 4 * FX_EXPERTS;
+         i++) { /* 0 is always the first that is left out, near the edge */
+        const uint32_t row[FX_EXPERTS] = {
+            1 + i / FX_EXPERTS,          5, 0, 1 + (i / FX_EXPERTS + 1) % 4, 1 + (i / FX_EXPERTS + 2) % 4,
+            1 + (i / FX_EXPERTS + 3) % 4};
+        const float w[FX_EXPERTS] = {0.4f, 0.3f, 0.25f, 0.02f, 0.02f, 0.01f};
+        ids[i] = row[i % FX_EXPERTS];
+        weights[i] = w[i % FX_EXPERTS];
+    }
+    mox_store_guess(fx.store, MOX_GUESS_NEXT, 2, ids, weights, 1);
+    mox_slots *s = &fx.store->slots;
+    cr_assert_eq(s->map[mox_store_key(fx.store, 2, 0)], MOX_SLOT_NONE, "read for one row");
+    mox_store_guess(fx.store, MOX_GUESS_NEXT, 3, ids, weights, 4);
+    cr_assert_neq(s->map[mox_store_key(fx.store, 3, 0)], MOX_SLOT_NONE, "not read for four");
+    finish(&fx);
+}
+
 Test(lookahead, off_reads_nothing_ahead)
 {
     fixture fx;
