@@ -1,6 +1,7 @@
 /* moxie doctor: what this machine is, what slows moxie down on it, and what to do about that. */
 #include "runtime/cli/commands.h"
 #include "runtime/cli/doctor.h"
+#include "runtime/cli/nvml.h"
 #include "runtime/cli/open.h"
 
 #include "profiler/report/json.h"
@@ -53,7 +54,7 @@ mox_err mox_cmd_doctor(mox_opts *o)
     mox_gguf *g = NULL;
     mox_cli_model(o);
     MOX_TRY(mox_gguf_open(&g, o->cfg.model));
-    d = (mox_doctor){.root = "", .path = mox_gguf_file(g, 0)};
+    d = (mox_doctor){.root = "", .nvml = MOX_NVML_LIBRARY, .path = mox_gguf_file(g, 0)};
     mox_doctor_cpu(&d);
     mox_doctor_memory(&d);
     mox_doctor_swap(&d);
@@ -65,6 +66,7 @@ mox_err mox_cmd_doctor(mox_opts *o)
         mox_ui_line("measuring memory and disk");
         err = mox_doctor_rates(&d);
     }
+    mox_doctor_gpu_list(&d);
     if (err == MOX_OK) {
         (o->json ? doctor_json : doctor_text)(&d);
         if (o->strict && d.warnings > 0) {

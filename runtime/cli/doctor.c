@@ -7,6 +7,7 @@
 #include "offload/topo.h"
 #include "runtime/cli/bench_ceiling.h"
 #include "runtime/cli/media.h"
+#include "runtime/cli/nvml.h"
 #include "runtime/cli/ui.h"
 #include "runtime/plan/placement.h"
 
@@ -173,9 +174,45 @@ void mox_doctor_huge_pages(mox_doctor *d)
     }
 }
 
+/* What the driver says of one. */
+static void one_gpu(mox_doctor *d, uint32_t i, const mox_nvml_gpu *g, const char *driver)
+{
+    static const char *const names[MOX_DOCTOR_GPUS] = {"gpu 0", "gpu 1", "gpu 2", "gpu 3",
+                                                       "gpu 4", "gpu 5", "gpu 6", "gpu 7"};
+    mox_finding *f = add(d, names[i]);
+    char total[24], unused[24], link[48] = "";
+    if (g->generation > 0 && g->max_lanes > 0) {
+        snprintf(link, sizeof link, ", PCIe %u.0 x%u", g->generation, g->lanes > 0 ? g->lanes : g->max_lanes);
+    }
+    snprintf(f->text, sizeof f->text, "%.64s, %s of %s free%s, %.64s%s%.32s", g->name,
+             mox_human(g->free_bytes, unused), mox_human(g->total_bytes, total), link, g->uuid,
+             driver[0] ? ", driver " : "", driver);
+    number(f, "free_bytes", (double)g->free_bytes);
+    number(f, "total_bytes", (double)g->total_bytes);
+    number(f, "pcie_lanes", g->lanes);
+    number(f, "pcie_generation", g->generation);
+    if (g->lanes > 0 && g->lanes < g->max_lanes) {
+        warn(d, f,
+             "it is plugged in with %u of its %u lanes, so experts cross the link at that share of the "
+             "speed: another slot",
+             g->lanes, g->max_lanes);
+    }
+}
+
+void mox_doctor_gpu_list(mox_doctor *d)
+{
+    static mox_nvml_gpu gpu[MOX_DOCTOR_GPUS];
+    char driver[96];
+    int n = d->nvml ? mox_nvml_list(d->nvml, gpu, MOX_DOCTOR_GPUS, driver) : -1;
+    for (int i = 0; i < n && i < MOX_DOCTOR_GPUS; i++) {
+        one_gpu(d, (uint32_t)i, &gpu[i], driver);
+    }
+}
+
 void mox_doctor_gpu(mox_doctor *d)
 {
     mox_finding *f = add(d, "gpu");
+
     char path[600], model[128] = "";
     uint32_t n = 0;
     snprintf(path, sizeof path, "%s/proc/driver/nvidia/gpus", d->root);
@@ -198,7 +235,7 @@ void mox_doctor_gpu(mox_doctor *d)
     if (n == 0) {
         snprintf(f->text, sizeof f->text, "none found; moxie computes on the CPU");
     } else {
-        snprintf(f->text, sizeof f->text, "%u found%s%s; this version computes on the CPU", n,
+        snprintf(f->text, sizeof f->text, "%u found%s%s; --device cuda computes on them", n,
                  model[0] != '\0' ? ", " : "", model);
     }
 }

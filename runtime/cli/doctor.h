@@ -22,10 +22,11 @@ typedef struct mox_finding {
     } numbers[4];
 } mox_finding;
 
-enum { MOX_MAX_FINDINGS = 12 };
+enum { MOX_MAX_FINDINGS = 24, MOX_DOCTOR_GPUS = 8 };
 
 typedef struct mox_doctor {
     const char *root; /* "" */
+    const char *nvml; /* the library's name; NULL: none is asked */
     const char *path; /* the file that the disk is judged by */
     uint64_t path_bytes;
     mox_finding findings[MOX_MAX_FINDINGS];
@@ -38,6 +39,8 @@ void mox_doctor_swap(mox_doctor *d);
 void mox_doctor_memlock(mox_doctor *d);
 void mox_doctor_huge_pages(mox_doctor *d);
 void mox_doctor_gpu(mox_doctor *d);
+/* One finding for each GPU that the driver lists: memory, link, UUID. */
+void mox_doctor_gpu_list(mox_doctor *d);
 /* io_uring, the file system, and the rates of memory and disk, which are measured (a second or two). */
 MOX_NODISCARD mox_err mox_doctor_io(mox_doctor *d);
 MOX_NODISCARD mox_err mox_doctor_rates(mox_doctor *d);

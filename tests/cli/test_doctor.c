@@ -137,6 +137,28 @@ Test(cli_doctor, a_gpu_without_its_driver_files_is_counted)
     cr_expect_eq(only()->numbers[0].value, 2);
 }
 
+Test(cli_doctor, gpus_as_the_driver_lists_them)
+{
+    d.nvml = MOX_FAKE_NVML;
+    mox_doctor_gpu_list(&d);
+    cr_assert_eq(d.n, 2);
+    cr_expect_str_eq(d.findings[0].name, "gpu 0");
+    cr_expect_str_eq(d.findings[0].text,
+                     "Fake GPU 0, 20.0 GiB of 24.0 GiB free, PCIe 4.0 x16, GPU-0000, driver 1.2.3");
+    cr_expect_not(d.findings[0].warning);
+    cr_expect_eq(d.findings[0].numbers[0].value, 20.0 * 1024 * 1024 * 1024);
+    cr_expect_not_null(strstr(d.findings[1].text, "PCIe 4.0 x4"));
+    cr_expect(d.findings[1].warning); /* in a slot that is too narrow */
+    cr_expect_not_null(strstr(d.findings[1].fix, "4 of its 16 lanes"));
+}
+
+Test(cli_doctor, no_library_lists_no_gpu)
+{
+    d.nvml = "libthere-is-no-such-library.so.1";
+    mox_doctor_gpu_list(&d);
+    cr_expect_eq(d.n, 0);
+}
+
 Test(cli_doctor, no_gpu)
 {
     mox_doctor_gpu(&d);

@@ -544,12 +544,6 @@ static mox_err module_open(uint32_t i, const mox_dev_open_cfg *cfg, mox_dev **de
     return MOX_OK;
 }
 
-static bool module_has_type(mox_type type)
-{
-    (void)type;
-    return true;
-}
-
 mox_err timing_dev_load(const mox_dev_module **out, const mox_dev_spec *spec, const char *dir)
 {
     static mox_dev_module module;
@@ -560,7 +554,6 @@ mox_err timing_dev_load(const mox_dev_module **out, const mox_dev_spec *spec, co
                               .start = module_start,
                               .count = module_count,
                               .info = module_info,
-                              .has_type = module_has_type,
                               .open = module_open};
     *out = &module;
     return MOX_OK;
