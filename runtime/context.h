@@ -99,6 +99,7 @@ typedef struct mox_eval_cfg {
     mox_logits_fn fn;
     mox_eval_progress progress;
     void *arg;
+    uint32_t *n_last; /* NULL, or: rows of the last micro-batch */
 } mox_eval_cfg;
 MOX_NODISCARD mox_err mox_ctx_eval(mox_ctx *ctx, const mox_eval_cfg *e);
 

@@ -37,16 +37,17 @@ static void prefill_progress(void *arg, uint32_t done, uint32_t total)
 /* Evaluate tokens; the last one's logits stand in row `*row` of graph.logits. */
 static mox_err eval(generation *gen, const uint32_t *tokens, uint32_t n, mox_phase phase, uint32_t *row)
 {
+    uint32_t n_last = 1;
     mox_eval_cfg e = {.seq = gen->seq,
                       .tokens = tokens,
                       .n = n,
                       .all_logits = gen->cfg->all_logits,
                       .phase = phase,
                       .progress = phase == MOX_PHASE_PREFILL ? prefill_progress : NULL,
-                      .arg = gen};
+                      .arg = gen,
+                      .n_last = &n_last};
     MOX_TRY(mox_ctx_eval(gen->ctx, &e));
-    uint32_t in_batch = (n - 1) % gen->ctx->dims.n_batch;
-    *row = gen->cfg->all_logits ? in_batch % MOX_LOGITS_ROWS : 0;
+    *row = gen->cfg->all_logits ? (n_last - 1) % MOX_LOGITS_ROWS : 0;
     return MOX_OK;
 }
 

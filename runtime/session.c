@@ -104,7 +104,13 @@ mox_err mox_ctx_eval(mox_ctx *ctx, const mox_eval_cfg *e)
     }
     for (uint32_t i = 0; i < e->n;) {
         uint32_t n = e->n - i < ctx->dims.n_batch ? e->n - i : ctx->dims.n_batch;
+        if (ctx->graph.states && e->phase == MOX_PHASE_PREFILL && !e->all_logits && i + n == e->n && n > 1) {
+            n--; /* a prompt's last token by itself: the state before it is kept (graph/states.c) */
+        }
         MOX_TRY(eval_batch(ctx, e, i, n, i + n == e->n));
+        if (e->n_last) {
+            *e->n_last = n;
+        }
         i += n;
         if (e->progress) {
             e->progress(e->arg, i, e->n);

@@ -144,6 +144,9 @@ static void info_text(const mox_model_info *m, const mox_gguf *g)
     printf("  context     %u trained, KV per token: f16 %s, q8_0 %s, f32 %s\n", m->n_ctx_train,
            mox_human(m->kv_bytes_per_token[MOX_KV_F16], a), mox_human(m->kv_bytes_per_token[MOX_KV_Q8_0], b),
            mox_human(m->kv_bytes_per_token[MOX_KV_F32], c));
+    if (m->state_bytes != 0) {
+        printf("  states      %s per sequence, of any length\n", mox_human(m->state_bytes, a));
+    }
     printf("  vocabulary  %u\n", m->n_vocab);
     printf("  file        GGUF v%u, %u file%s, %s; in memory: experts %s + the rest %s\n",
            mox_gguf_version(g), mox_gguf_n_files(g), mox_gguf_n_files(g) == 1 ? "" : "s",
@@ -277,6 +280,7 @@ static void info_json(const mox_opts *o, const mox_model_info *m, const mox_gguf
     mox_json_string(&j, "quants", m->quants);
     types_json(&j, g);
     mox_json_bool(&j, "tokenizer_supported", mox_tokenizer_is_known(g));
+    mox_json_u64(&j, "state_bytes_per_sequence", m->state_bytes);
     mox_json_object(&j, "kv_bytes_per_token");
     for (int k = 0; k < MOX_KV_TYPES; k++) {
         mox_json_u64(&j, mox_kv_type_name((mox_kv_type)k), m->kv_bytes_per_token[k]);

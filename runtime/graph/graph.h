@@ -64,7 +64,8 @@ typedef struct mox_delta_buffers { /* valid within one op of gated delta nets */
 /* The slots of a sequence's recurrent state. */
 typedef struct mox_seq_states {
     uint32_t len[MOX_STATE_SLOTS]; /* positions that a slot's state has seen; 0: none */
-    uint32_t now, mark, next;
+    uint32_t now, next, mark;
+    bool marked;
 } mox_seq_states;
 
 /* What the host makes for a step and kernels read: one piece of memory. */

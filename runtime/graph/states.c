@@ -13,7 +13,7 @@
 static uint32_t free_slot(const mox_seq_states *s)
 {
     uint32_t slot = 0;
-    while (slot == s->now || (slot == s->mark && s->len[s->mark] != 0)) {
+    while (slot == s->now || (s->marked && slot == s->mark)) {
         slot++;
     }
     return slot;
@@ -29,6 +29,7 @@ void mox_graph_states_begin(mox_graph *g)
         }
         if (g->phase == MOX_PHASE_PREFILL && rows == 1 && g->seq_len[q] != 0) {
             s->mark = s->now;
+            s->marked = true;
         }
         s->next = free_slot(s);
         s->len[s->next] = 0; /* until the step has ended well */
@@ -59,7 +60,10 @@ void mox_graph_keep(mox_graph *g, uint32_t seq, uint32_t n)
     mox_seq_states *s = &g->states[seq];
     uint32_t best = s->now, len = 0;
     for (uint32_t i = 0; i < MOX_STATE_SLOTS; i++) {
-        s->len[i] = s->len[i] > n ? 0 : s->len[i]; /* of tokens that are forgotten */
+        if (s->len[i] > n) { /* of tokens that are forgotten */
+            s->len[i] = 0;
+            s->marked = s->marked && s->mark != i;
+        }
         if (s->len[i] > len) {
             best = i;
             len = s->len[i];
