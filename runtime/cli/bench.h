@@ -12,6 +12,7 @@ enum { MOX_BENCH_TESTS = MOX_MAX_COUNTS + MOX_MAX_COUNTS * MOX_MAX_COUNTS, MOX_B
 /* One repetition; everything is of its phase alone, without what filled the depth. */
 typedef struct mox_bench_rep {
     double tokens, seconds;
+    double depth_s;           /* of the prompt in front of an answer */
     uint64_t read_bytes;      /* from the file */
     uint64_t used_bytes;      /* of experts, by an answer's steps */
     mox_between_rates around; /* what the machine could do: the mean of just before and just after */
@@ -43,6 +44,8 @@ const char *mox_bench_name(const mox_bench_test *t, char name[48]);
 uint32_t mox_bench_random_id(mox_bench *b);
 /* mox_bench_measure: a repetition to warm up, then those that count; fewer when a stop was asked for. */
 MOX_NODISCARD mox_err mox_bench_measure(mox_bench *b, mox_bench_test *t);
+/* mox_bench_once: one repetition alone, of ctx, o, ids, logits and random. */
+MOX_NODISCARD mox_err mox_bench_once(mox_bench *b, const mox_bench_test *t, mox_bench_rep *rep);
 
 typedef struct mox_bench_spread {
     double median, min, max;

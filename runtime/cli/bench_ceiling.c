@@ -24,6 +24,18 @@
 #define DISK_BYTES   (1ull << 30)
 #define HUGE_BYTES   (2ull << 20)
 
+void mox_ceilings_of(const mox_gguf *g, mox_ceilings_cfg *cfg)
+{
+    for (uint32_t i = 0; i < mox_gguf_n_files(g); i++) {
+        uint64_t bytes = mox_gguf_file_bytes(g, i);
+        cfg->model_bytes += bytes;
+        if (bytes > cfg->file_bytes) {
+            cfg->file_bytes = bytes;
+            cfg->path = mox_gguf_file(g, i);
+        }
+    }
+}
+
 static void write_pass(void *arg, uint32_t worker, uint32_t n_workers)
 {
     const mox_arena *a = arg;

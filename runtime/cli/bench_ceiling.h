@@ -8,6 +8,7 @@
 #include "runtime/core/arena.h"
 #include "runtime/core/err.h"
 #include "runtime/core/pool.h"
+#include "runtime/gguf/gguf.h"
 
 #include <stdint.h>
 
@@ -31,6 +32,8 @@ typedef struct mox_ceilings {
     uint32_t depth;
 } mox_ceilings;
 
+/* mox_ceilings_of: cfg's file and bytes: the biggest part of a split model, which lives as long as g. */
+void mox_ceilings_of(const mox_gguf *g, mox_ceilings_cfg *cfg);
 /* mox_ceilings_measure: the threads are as many, and bound, as those of the run; nothing is kept afterwards. */
 MOX_NODISCARD mox_err mox_ceilings_measure(const mox_ceilings_cfg *cfg, mox_ceilings *out);
 /* The better of two measurements, value by value. */

@@ -83,15 +83,18 @@ static mox_err decode_sampled_once(mox_bench *b, const mox_bench_test *t, rep_ru
     MOX_TRY(mox_generate(b->ctx, 0, &gen, &out));
     mox_get_counters(b->ctx, &c, NULL);
     rep_end(r, (double)(c.tokens[MOX_PHASE_DECODE] - before), out.decode_s);
+    r->rep->depth_s = out.prefill_s;
     return MOX_OK;
 }
 
 /* Steps of one token each whose logits are computed and not used. */
 static mox_err decode_random_once(mox_bench *b, const mox_bench_test *t, rep_run *r)
 {
+    uint64_t start = mox_now_ns();
     if (t->depth > 0) {
         MOX_TRY(mox_eval(b->ctx, 0, b->ids, t->depth, false, NULL, NULL));
     }
+    r->rep->depth_s = (double)(mox_now_ns() - start) / 1e9;
     r->reads_at_start = reads_so_far(b->ctx);
     uint32_t n = 0;
     uint64_t begin = mox_now_ns();
@@ -111,7 +114,7 @@ static uint64_t used_so_far(mox_ctx *ctx)
     return u->hit_bytes + u->late_bytes + u->miss_bytes;
 }
 
-static mox_err rep_once(mox_bench *b, const mox_bench_test *t, mox_bench_rep *rep)
+mox_err mox_bench_once(mox_bench *b, const mox_bench_test *t, mox_bench_rep *rep)
 {
     *rep = (mox_bench_rep){0};
     rep_run r = {.ctx = b->ctx, .rep = rep};
@@ -137,12 +140,12 @@ mox_err mox_bench_measure(mox_bench *b, mox_bench_test *t)
 {
     char name[48];
     mox_between_rates before, after;
-    MOX_TRY(rep_once(b, t, &t->reps[0]));
+    MOX_TRY(mox_bench_once(b, t, &t->reps[0]));
     mox_reset_counters(b->ctx);
     MOX_TRY(mox_between_measure(b->between, &before));
     while (t->n_reps < b->o->reps && mox_stop_requested() == 0) {
         mox_bench_rep *rep = &t->reps[t->n_reps];
-        MOX_TRY(rep_once(b, t, rep));
+        MOX_TRY(mox_bench_once(b, t, rep));
         MOX_TRY(mox_between_measure(b->between, &after));
         rep->around = mox_between_mean(&before, &after);
         before = after;

@@ -102,14 +102,7 @@ static mox_err bench_ceilings(mox_bench *b, uint32_t n_threads, uint64_t run_byt
     mox_gguf *g = NULL;
     MOX_TRY(mox_gguf_open(&g, b->o->cfg.model));
     mox_ceilings_cfg cfg = {.run_bytes = run_bytes, .n_threads = n_threads, .isa = b->o->cfg.isa};
-    for (uint32_t i = 0; i < mox_gguf_n_files(g); i++) {
-        uint64_t bytes = mox_gguf_file_bytes(g, i);
-        cfg.model_bytes += bytes;
-        if (bytes > cfg.file_bytes) {
-            cfg.file_bytes = bytes;
-            cfg.path = mox_gguf_file(g, i);
-        }
-    }
+    mox_ceilings_of(g, &cfg);
     mox_err err = mox_model_describe(&b->info, g);
     if (err == MOX_OK) {
         err = mox_ceilings_measure(&cfg, out);

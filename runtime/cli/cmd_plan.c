@@ -8,6 +8,7 @@
 #include "runtime/cli/commands.h"
 #include "runtime/cli/open.h"
 #include "runtime/cli/plan_cmd.h"
+#include "runtime/cli/tuned.h"
 
 #include "kernels/ceilings/ceilings.h"
 #include "offload/io.h"
@@ -266,6 +267,9 @@ mox_err mox_cmd_plan(mox_opts *o)
     static mox_plan_view v;
     mox_plan_sweep s = {0};
     mox_cli_model(o);
+    if (!o->gpu_spec && !o->assume_ram) { /* of this machine, as run will take them */
+        MOX_TRY(mox_tuned_apply(mox_command_find("plan"), o, NULL));
+    }
     c = (mox_plan_cmd){.o = o, .cfg = o->cfg};
     c.cfg.header_only = true;
     c.cfg.log = (mox_log){0};

@@ -11,6 +11,7 @@
 #include "runtime/cli/commands.h"
 #include "runtime/cli/open.h"
 #include "runtime/cli/report.h"
+#include "runtime/cli/tuned.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -231,6 +232,7 @@ mox_err mox_cmd_run(mox_opts *o)
         MOX_TRY(mox_source_choose(o, &source));
     }
     mox_cli_model(o);
+    MOX_TRY(mox_tuned_apply(mox_command_find("run"), o, NULL));
     mox_cli_heat(o);
     if (!o->cfg.dry_run) {
         MOX_TRY_GOTO(err, choose_template(&r, source), out);

@@ -26,6 +26,18 @@ const mox_command mox_commands[] = {
      .about = "Reads headers only; a file cut off after its header will do. Speeds are predictions. Exit "
               "code 0: it\n"
               "fits, 4: it does not."},
+    {.name = "tune",
+     .bit = MOX_CMD_TUNE,
+     .usage = "[MODEL] [--minutes N] [--prompts FILE] [--save]",
+     .summary = "measure this machine, find the settings that are fastest",
+     .examples = "  moxie tune mixtral.gguf --ram 12G --save\n"
+                 "  moxie tune mixtral.gguf --prompts mine.txt --minutes 20\n",
+     .run = mox_cmd_tune,
+     .about = "Reads the model in one setting and another in turns; a setting is kept if it is at least 3 % "
+              "faster\n"
+              "with the same logits to the bit. What is given here is not searched. With --save, `run` takes "
+              "what\n"
+              "was found, and says so. Ctrl-C ends it with what is known by then."},
     {.name = "info",
      .bit = MOX_CMD_INFO,
      .usage = "[MODEL] [--tensors] [--kv] [--template] [--json]",

@@ -12,7 +12,7 @@ enum { COLUMNS = 80, LEFT = 29, FEW = 12 };
 
 void mox_help_program(void)
 {
-    printf("moxie: run Mixture-of-Experts models that are bigger than memory\n\n"
+    printf("moxie: run Mixture-of-Experts models that are bigger than memory\n"
            "  moxie run -p \"Once upon a time\"                  the built-in demo model\n"
            "  moxie run mixtral.gguf -p \"Why?\" --ram 12G       within 12 GiB of memory\n\n");
     for (const mox_command *c = mox_commands; c->name != NULL; c++) {
@@ -20,8 +20,7 @@ void mox_help_program(void)
             printf("  %-11s %s\n", c->name, c->summary);
         }
     }
-    printf("\nmoxie COMMAND --help shows its usual options, --help-all every one.\n"
-           "moxie --version shows the version.\n");
+    printf("\nmoxie COMMAND --help: its usual options; --help-all: every one. moxie --version\n");
 }
 
 /* Words, broken before the right edge; each line begins at column `indent`, where the cursor stands. */

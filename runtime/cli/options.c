@@ -291,6 +291,15 @@ static mox_err choose_budgets(mox_opts *o)
                          &o->cfg.vram);
 }
 
+mox_err mox_opts_settle(mox_opts *o)
+{
+    MOX_TRY(choose_budgets(o));
+    o->cfg.model = o->model;
+    o->cfg.seed = o->seed;
+    o->sampling.seed = o->seed;
+    return MOX_OK;
+}
+
 mox_err mox_opts_parse(const mox_command *cmd, int argc, char **argv, mox_opts *o)
 {
     *o = (mox_opts){0};
@@ -308,9 +317,5 @@ mox_err mox_opts_parse(const mox_command *cmd, int argc, char **argv, mox_opts *
     MOX_TRY(mox_settings_load(cmd, o));
     a.early = false;
     MOX_TRY(walk(&a));
-    MOX_TRY(choose_budgets(o));
-    o->cfg.model = o->model;
-    o->cfg.seed = o->seed;
-    o->sampling.seed = o->seed;
-    return MOX_OK;
+    return mox_opts_settle(o);
 }

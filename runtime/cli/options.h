@@ -21,6 +21,7 @@ enum {
     MOX_CMD_PACK = 64,
     MOX_CMD_QUANTIZE = 128,
     MOX_CMD_PLAN = 1 << 8,
+    MOX_CMD_TUNE = 1 << 9,
     MOX_CMD_CONFIG = 1 << 16,
     MOX_CMD_COMPLETION = 1 << 17,
     MOX_CMD_EXPLAIN = 1 << 18,
@@ -29,7 +30,7 @@ enum {
     MOX_CMD_PROFILE = 1 << 21,
     MOX_CMD_DOCS = 1 << 22,
     MOX_CMD_TEMPLATE = 1 << 23,
-    MOX_CMD_ENGINE = MOX_CMD_RUN | MOX_CMD_LOGITS | MOX_CMD_PERPLEXITY | MOX_CMD_BENCH,
+    MOX_CMD_ENGINE = MOX_CMD_RUN | MOX_CMD_LOGITS | MOX_CMD_PERPLEXITY | MOX_CMD_BENCH | MOX_CMD_TUNE,
     MOX_CMD_MODEL = MOX_CMD_ENGINE | MOX_CMD_PLAN | MOX_CMD_INFO | MOX_CMD_TOKENIZE | MOX_CMD_DOCTOR |
                     MOX_CMD_VERIFY | MOX_CMD_TEMPLATE, /* commands that take a model */
     MOX_CMD_ALL = ~0,
@@ -94,6 +95,9 @@ typedef struct mox_opts {
     const char *weight_type; /* quantize --type */
     uint64_t assume_vram, assume_ram;
     const char *gpu_spec, *sweep, *trace;
+    float minutes; /* tune, and what run makes of it */
+    const char *prompts, *predict, *tuned;
+    bool save;
     float fail_below;
     mox_setting set[MOX_MAX_OPTIONS]; /* by index in mox_options */
 } mox_opts;
@@ -158,6 +162,8 @@ extern const mox_command mox_commands[];
 /* mox_opts_parse: argv after the command, over the environment, over the configuration files, over the
  * defaults. Errors MOX_E_OPTION, MOX_E_CONFLICT, MOX_E_CONFIG (usage errors, exit 2). */
 MOX_NODISCARD mox_err mox_opts_parse(const mox_command *cmd, int argc, char **argv, mox_opts *o);
+/* mox_opts_settle: o->cfg after single options were set. Errors MOX_E_CONFLICT. */
+MOX_NODISCARD mox_err mox_opts_settle(mox_opts *o);
 /* mox_command_find: NULL and an error record with the nearest name when unknown. */
 const mox_command *mox_command_find(const char *name);
 /* mox_option_of: whether a command takes an option; `config` takes all that can be configured. */

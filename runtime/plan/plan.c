@@ -31,11 +31,12 @@ enum {
 #define AUTO_LEFT_FREE (2ull << 30)
 
 /* Staging: about `experts` / 16, in requests of a sixteenth of it or 1 MiB. Records are read without. */
-static void choose_io(mox_placement *p, uint64_t experts)
+static void choose_io(const mox_plan_in *in, mox_placement *p, uint64_t experts)
 {
+    uint32_t given = in->cfg->io_depth;
     if (p->store.layout.record) {
         p->store.io_request_bytes = REQUEST_MAX;
-        p->store.io_depth = MAX_DEPTH;
+        p->store.io_depth = given ? given : MAX_DEPTH;
         return;
     }
     uint64_t staging = experts / STAGING_SHARE;
@@ -46,7 +47,8 @@ static void choose_io(mox_placement *p, uint64_t experts)
         request *= 2;
     }
     p->store.io_request_bytes = request;
-    p->store.io_depth = (uint32_t)(staging / request > MAX_DEPTH ? MAX_DEPTH : staging / request);
+    p->store.io_depth =
+        given ? given : (uint32_t)(staging / request > MAX_DEPTH ? MAX_DEPTH : staging / request);
 }
 
 /* The store's bytes with the quotas as they stand: its own code on a planning arena. */
@@ -180,10 +182,10 @@ static mox_err place_bytes(const mox_plan_in *in, mox_plan *plan, mox_placement 
         return MOX_OK;
     }
     uint64_t left = budget - plan->floor_bytes, whole = whole_bytes(p);
-    choose_io(p, left < whole ? left : whole);
+    choose_io(in, p, left < whole ? left : whole);
     MOX_TRY(count_store(p));
     if (fixed_bytes(plan) + p->store_bytes > budget) {
-        choose_io(p, 0);
+        choose_io(in, p, 0);
         MOX_TRY(count_store(p));
     }
     left = budget - fixed_bytes(plan) - p->store_bytes;
@@ -217,7 +219,7 @@ static mox_err place_experts(const mox_plan_in *in, mox_placement *p)
     }
     deal_count(p, n < all ? n : all);
     uint32_t n_kept;
-    choose_io(p, kept_bytes(p, &n_kept));
+    choose_io(in, p, kept_bytes(p, &n_kept));
     if (n < all) {
         p->store.transit_slots *= 2; /* no limit in bytes was given */
     }
@@ -307,7 +309,7 @@ mox_err mox_plan_make(const mox_plan_in *in, mox_plan *plan, mox_placement *plac
     count_fixed(in, plan);
     store_base(in, place);
     MOX_TRY(mox_plan_vram(in, plan, place));
-    choose_io(place, 0);
+    choose_io(in, place, 0);
     MOX_TRY(count_store(place));
     plan->floor_bytes = fixed_bytes(plan) + place->store_bytes;
     mox_budget_kind kind = in->cfg->ram.kind;

@@ -40,6 +40,7 @@ ids() { echo 1 17 400 23 99 5 300 >ids; }
 --batch 2
 -b 3
 --io pread
+--io-depth 4
 --isa scalar
 --verify always
 --hugepages off

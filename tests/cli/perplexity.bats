@@ -45,6 +45,7 @@ text() { printf 'Once upon a time there was a king who had three sons and a daug
 --batch 7
 -b 7
 --io pread
+--io-depth 4
 --isa scalar
 --verify always
 --hugepages off

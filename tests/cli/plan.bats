@@ -99,7 +99,7 @@ same_as_run() { # MODEL OPTIONS...
     exits 0
     same source "$(json hits.source)" 'recorded routing'
     check "no more than the best" awk -v a="$(json hits.ram)" -v b="$(json hits.best_vram_and_ram)" 'BEGIN { exit !(a > 0.2 && a <= b) }'
-    mox plan --model "$DEMO" --config none --ram-experts 40% --threads 1 --batch 64 --ctx 512 --kv q8_0 --policy lru
+    mox plan --model "$DEMO" --config none --tuned off --ram-experts 40% --io-depth 4 --threads 1 --batch 64 --ctx 512 --kv q8_0 --policy lru
     exits 0
     prints 'measured now: RAM read'
     mox plan -m "$DEMO" -t 1 -b 64 -c 512 --gpu-spec gen4

@@ -1,0 +1,65 @@
+/* What the parts of `moxie tune` share: cmd_tune.c walks and reports, tune_rates.c measures the machine, tune_turn.c opens
+ * the model with some settings and measures an answer, tune_search.c compares settings, tune_predict.c holds predictions
+ * against what is measured. */
+#ifndef MOX_CLI_TUNE_H
+#define MOX_CLI_TUNE_H
+
+#include "runtime/cli/bench.h"
+#include "runtime/cli/tuned.h"
+#include "runtime/cli/ui.h"
+
+enum { MOX_TUNE_PROMPTS = 8, MOX_TUNE_TRIALS = 24, MOX_TUNE_PAIRS = 3 };
+
+/* One opening of the model: every prompt once to warm up, once measured. */
+typedef struct mox_tune_turn {
+    double open_s, total_s, prompt_s, answer_s;
+    uint64_t prompt_tokens, answer_tokens;
+    mox_counters c; /* of what was measured */
+    mox_hash128 hash;
+} mox_tune_turn;
+
+typedef struct mox_tune_trial {
+    const char *option;
+    char value[32], was[32];
+    double gain; /* of medians; 0: not measured */
+    uint32_t pairs;
+    bool kept, other_logits;
+    const char *note; /* why it was not finished; NULL */
+} mox_tune_trial;
+
+typedef struct mox_tune {
+    const mox_command *cmd;
+    mox_opts *o; /* the settings that are best so far */
+    mox_plan plan;
+    mox_model_info info;
+    mox_tuned found;
+    uint32_t *ids[MOX_TUNE_PROMPTS], n_ids[MOX_TUNE_PROMPTS], n_prompts;
+    uint32_t n_answer; /* tokens per prompt */
+    const char *prompts_from;
+    uint64_t deadline_ns;
+    double turn_s;             /* what a turn should take */
+    mox_tune_turn first, last; /* with the first settings, and with those that were kept */
+    mox_tune_trial trial[MOX_TUNE_TRIALS];
+    uint32_t n_trials;
+    uint64_t expert_bytes; /* mean */
+    float *logits;
+    bool confirmed; /* what was kept, against the first settings */
+} mox_tune;
+
+/* mox_tune_rates: the machine, with the model's own file. Errors of reading it. */
+MOX_NODISCARD mox_err mox_tune_rates(const mox_tune *t, mox_tuned_rates *out);
+/* mox_tune_disk: disk_bps and burst_s again, which move within minutes: a fifth of a second. */
+MOX_NODISCARD mox_err mox_tune_disk(const mox_tune *t, mox_tuned_rates *out);
+
+/* mox_tune_prompts: --prompts, or a text of our own, or for a model without a tokenizer random ids. */
+MOX_NODISCARD mox_err mox_tune_prompts(mox_tune *t);
+MOX_NODISCARD mox_err mox_tune_turn_run(const mox_tune *t, const mox_opts *o, mox_tune_turn *out);
+
+/* mox_tune_try: copy of o with one more setting. */
+MOX_NODISCARD mox_err mox_tune_set(const mox_opts *o, const char *option, const char *value, mox_opts *out);
+/* mox_tune_search: until all is tried, the time is over or a stop was asked for. */
+MOX_NODISCARD mox_err mox_tune_search(mox_tune *t);
+
+MOX_NODISCARD mox_err mox_tune_predict(mox_tune *t);
+
+#endif

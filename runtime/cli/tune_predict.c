@@ -1,0 +1,238 @@
+/* moxie tune --predict FILE: predictions held against measurements, setting by setting.
+ *
+ * First the model is run once per number of threads with as many experts in memory as fit: that gives the seconds of a
+ * token's computing, and the routing of the prompts, which no setting changes. Then for every line of FILE the plan is
+ * made, the disk's rate is measured, since it moves within minutes, and the speed is predicted: computing as measured,
+ * hits by replaying the routing through the policy with the plan's quotas, reads by the cost model (runtime/plan/cost.h).
+ * Only then is the line run. Nothing of a line's own run goes into its prediction, nor that of another line.
+ */
+#include "runtime/cli/tune.h"
+
+#include "offload/policy/replay.h"
+#include "runtime/cli/open.h"
+#include "runtime/cli/ui.h"
+#include "runtime/plan/cost.h"
+#include "runtime/plan/routing.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_THREADS = 64, MAX_WORDS = 16, N_ANSWER = 24 };
+
+typedef struct prediction {
+    char options[160];
+    uint32_t kept, total, threads;
+    const char *policy;
+    double disk_bps, predicted, measured, hits_predicted, hits_measured;
+} prediction;
+
+typedef struct predictor {
+    mox_tune *t;
+    mox_work work;
+    double token_s[MAX_THREADS + 1]; /* computing alone, by threads; 0: not measured */
+    mox_routing routing;
+    mox_replay_step *steps; /* of both phases, in order of time */
+    uint8_t *decode;        /* [n_steps] */
+    size_t n_steps, measured_from;
+} predictor;
+
+static mox_err merge(predictor *p)
+{
+    mox_routing *r = &p->routing;
+    size_t n[2] = {r->n_steps[0], r->n_steps[1]}, at[2] = {0, 0}, answers = 0;
+    p->steps = malloc((n[0] + n[1] + 1) * sizeof *p->steps);
+    p->decode = malloc(n[0] + n[1] + 1);
+    if (!p->steps || !p->decode) {
+        return MOX_FAIL(MOX_E_NO_MEMORY, "no memory for a trace of %zu steps", n[0] + n[1]);
+    }
+    while (at[0] < n[0] || at[1] < n[1]) {
+        int phase = at[0] == n[0] || (at[1] < n[1] && r->steps[1][at[1]].first < r->steps[0][at[0]].first);
+        p->decode[p->n_steps] = (uint8_t)phase;
+        p->steps[p->n_steps++] = r->steps[phase][at[phase]++];
+        answers += phase;
+        if (phase && 2 * answers == n[1]) { /* the half that warmed up */
+            p->measured_from = p->n_steps;
+        }
+    }
+    return MOX_OK;
+}
+
+/* Uses and hits of the first n steps. */
+static mox_err replay(const predictor *p, const mox_plan *plan, const char *policy, size_t n,
+                      mox_replay_result *out)
+{
+    mox_replay_cfg cfg = {.n_layers = p->routing.h.n_layers,
+                          .n_experts = p->routing.h.n_experts,
+                          .quota = plan->kept,
+                          .policy = mox_policy_by_name(policy),
+                          .margin = MOX_ADMIT_ALWAYS,
+                          .steps = p->steps,
+                          .n_steps = n,
+                          .experts = p->routing.experts,
+                          .uses = p->routing.uses};
+    return mox_replay(&cfg, out, NULL);
+}
+
+/* Share of the measured answers' uses that find their expert kept. */
+static mox_err hits(const predictor *p, const mox_plan *plan, const char *policy, double *out)
+{
+    uint64_t uses = 0, found = 0;
+    for (size_t i = p->measured_from; i < p->n_steps;) {
+        size_t end = i;
+        while (end < p->n_steps && p->decode[end] == p->decode[i]) {
+            end++;
+        }
+        if (p->decode[i]) {
+            mox_replay_result before, after;
+            MOX_TRY(replay(p, plan, policy, i, &before));
+            MOX_TRY(replay(p, plan, policy, end, &after));
+            uses += after.uses - before.uses;
+            found += after.hits - before.hits;
+        }
+        i = end;
+    }
+    *out = uses ? (double)found / (double)uses : 1;
+    return MOX_OK;
+}
+
+/* Seconds of a token's computing with so many threads, and for the first of them the routing. */
+static mox_err calibrate(predictor *p, const mox_opts *o, uint32_t threads)
+{
+    static mox_opts all;
+    char path[] = "/tmp/moxie-tune-XXXXXX", number[16];
+    mox_tune_turn turn;
+    if (threads > MAX_THREADS || p->token_s[threads] > 0) {
+        return MOX_OK;
+    }
+    int fd = p->steps ? -1 : mkstemp(path);
+    snprintf(number, sizeof number, "%u", threads);
+    MOX_TRY(mox_tune_set(o, "threads", number, &all));
+    all.cfg.ram = (mox_budget){.kind = MOX_BUDGET_AUTO};
+    all.cfg.record = fd >= 0 ? path : NULL;
+    mox_err err = mox_tune_turn_run(p->t, &all, &turn);
+    if (fd >= 0) {
+        close(fd);
+        err = err == MOX_OK ? mox_routing_read(path, &p->routing) : err;
+        unlink(path);
+        err = err == MOX_OK ? merge(p) : err;
+    }
+    p->token_s[threads] = (double)turn.c.compute_ns[MOX_PHASE_DECODE] / 1e9 /
+                          (double)(turn.c.tokens[MOX_PHASE_DECODE] + !turn.c.tokens[1]);
+    mox_ui_line("%u thread%s: %.3f ms of computing a token", threads, threads == 1 ? "" : "s",
+                1e3 * p->token_s[threads]);
+    return err;
+}
+
+/* The machine of the cost model: what is not reading weights is a fixed cost of every layer. */
+static mox_machine machine_of(const predictor *p, uint32_t threads)
+{
+    const mox_work *w = &p->work;
+    double bytes = w->dense_bytes + w->kv_bytes + (double)w->n_moe_layers * w->top_k * w->expert_bytes;
+    double ram = p->t->found.rates.ram_bps, token_s = p->token_s[threads];
+    mox_machine m = {.cpu_bps = ram, .dram_bps = ram, .disk_bps = p->t->found.rates.disk_bps};
+    if (bytes / ram > token_s) { /* out of caches */
+        m.cpu_bps = m.dram_bps = bytes / token_s;
+    }
+    m.layer_s = (token_s - bytes / m.cpu_bps) / w->n_layers;
+    m.disk_handshake_s = p->t->found.rates.burst_s;
+    return m;
+}
+
+/* One line: its options onto the command's. */
+static mox_err parse(const mox_tune *t, char *line, mox_opts *out)
+{
+    char *rest = line, *word = strsep(&rest, " \t");
+    *out = *t->o;
+    while (word != NULL) {
+        char *value = strsep(&rest, " \t");
+        if (strncmp(word, "--", 2) != 0 || value == NULL) {
+            return MOX_FAIL(MOX_E_OPTION, "--predict: '%.40s' is not --name value", word);
+        }
+        static mox_opts before;
+        before = *out;
+        if (strncmp(word, "--ram", 5) == 0) { /* the command's own budget is another one */
+            before.ram = (mox_budget){.kind = MOX_BUDGET_AUTO};
+            before.ram_experts = before.ram;
+        }
+        MOX_TRY(mox_tune_set(&before, word + 2, value, out));
+        word = strsep(&rest, " \t");
+    }
+    return MOX_OK;
+}
+
+static mox_err one(predictor *p, const mox_opts *o, prediction *out)
+{
+    static mox_plan plan;
+    mox_tune_turn turn;
+    mox_cfg cfg = o->cfg;
+    cfg.log = (mox_log){0};
+    MOX_TRY(mox_plan_work(&plan, &p->work, &cfg));
+    MOX_TRY(calibrate(p, o, plan.n_threads));
+    MOX_TRY(hits(p, &plan, o->cfg.policy, &out->hits_predicted));
+    MOX_TRY(mox_tune_disk(p->t, &p->t->found.rates));
+    mox_machine m = machine_of(p, plan.n_threads);
+    out->predicted =
+        1 / mox_cost_token(&m, &p->work, (mox_hits){0, out->hits_predicted}, MOX_WAY_CPU).total_s;
+    out->disk_bps = m.disk_bps;
+    out->kept = plan.kept_total;
+    out->total = plan.experts_total;
+    out->threads = plan.n_threads;
+    MOX_TRY(mox_tune_turn_run(p->t, o, &turn));
+    const mox_use_counters *u = &turn.c.use[MOX_PHASE_DECODE];
+    out->hits_measured = u->uses ? (double)u->hits / (double)u->uses : 1;
+    out->measured = turn.answer_s > 0 ? (double)turn.answer_tokens / turn.answer_s : 0;
+    return MOX_OK;
+}
+
+static void show(const prediction *p)
+{
+    printf("| %s | %u of %u | %.2f | %.1f, %.1f | %.2f | %.2f | %+.1f |\n", p->options, p->kept, p->total,
+           p->disk_bps / 1e9, 100 * p->hits_predicted, 100 * p->hits_measured, p->predicted, p->measured,
+           100 * (p->predicted / p->measured - 1));
+    fflush(stdout);
+}
+
+static mox_err lines(predictor *p, char *text)
+{
+    static mox_opts o;
+    double worst = 0;
+    uint32_t n = 0;
+    puts("| options | experts in RAM | file GB/s | hits %: predicted, measured | tok/s predicted | measured "
+         "| off by % |\n"
+         "|---|---|---|---|---|---|---|");
+    for (char *rest = text, *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
+        prediction q = {.policy = "auto"};
+        if (line[0] == '\0' || line[0] == '#' || mox_stop_requested() != 0) {
+            continue;
+        }
+        snprintf(q.options, sizeof q.options, "%s", line);
+        MOX_TRY(parse(p->t, line, &o));
+        MOX_TRY(one(p, &o, &q));
+        if (mox_stop_requested() == 0) {
+            show(&q);
+            double off = fabs(q.predicted / q.measured - 1);
+            worst = off > worst ? off : worst;
+            n++;
+        }
+    }
+    printf("\n%u settings, worst %.1f %%\n", n, 100 * worst);
+    return MOX_OK;
+}
+
+mox_err mox_tune_predict(mox_tune *t)
+{
+    predictor p = {.t = t};
+    char *text = NULL;
+    size_t n = 0;
+    t->n_answer = N_ANSWER;
+    MOX_TRY(mox_cli_read_all(t->o->predict, &text, &n));
+    mox_err err = lines(&p, text);
+    mox_routing_free(&p.routing);
+    free(p.steps);
+    free(p.decode);
+    free(text);
+    return err;
+}

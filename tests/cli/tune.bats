@@ -1,0 +1,143 @@
+# moxie tune: what it measures, keeps and saves; what `run` and `plan` make of it; what is refused.
+load lib
+
+saved() { echo "$XDG_CONFIG_HOME"/moxie/tuned/*.conf; }
+# A file as `tune --save` writes it, for this model and machine, with settings of the test's choice.
+settings_are() { # LINE...
+    [ -f "$(saved)" ] || { mox tune "$DEMO" --minutes 0.05 --threads 1 --batch 32 --save && exits 0; }
+    sed -i '/^\[settings\]/q' "$(saved)"
+    printf '%s\n' "$@" >>"$(saved)"
+}
+
+@test "ceilings, settings in turns, the same logits; saved, and taken by run and plan" {
+    mox tune "$DEMO" --minutes 0.06 --save --json
+    exits 0
+    schema moxie.tune/1
+    for rate in ram_bytes_per_s file_bytes_per_s integer_ops_per_s; do
+        at_least "$rate" "$(json measured.$rate)" 1000000
+    done
+    at_least "decode" "$(json before.decode_tok_s)" 1
+    same "logits" "$(json trials.0.same_logits)" true
+    kept=$(json trials.0.kept) gain=$(json trials.0.gain)
+    [ "$kept" = false ] || at_least "what is kept is 3 % faster" "$gain" 1.03
+    same "where" "$(json saved)" "$(saved)"
+    grep -q '^machine = .* CPUs, .* GiB' "$(saved)" || failed "the machine is named"
+    settings_are 'threads = 1' 'batch = 32'
+    mox run "$DEMO" --raw -p 'Once' -n 2 --json
+    exits 0
+    says "^moxie: tuned (.*conf): --threads 1 --batch 32"
+    same "threads" "$(json plan.threads)" 1
+    same "batch" "$(json plan.batch)" 32
+    mox plan "$DEMO" --json
+    says '^moxie: tuned '
+    same "the plan is the run's" "$(json plan.batch)" 32
+    mox run "$DEMO" --raw -p 'Once' -n 2 --batch 64 --tuned off --json
+    says_not 'tuned'
+    MOXIE_BATCH=16 mox run "$DEMO" --raw -p 'Once' -n 2 --json
+    says '^moxie: tuned (.*): --threads 1,'
+    same "the environment wins" "$(json plan.batch)" 16
+    mox plan "$DEMO" --gpu-spec gen4
+    says_not 'tuned' # another machine's plan
+}
+
+@test "what is searched where experts are in the file; what is given stays" {
+    mox tune "$A" --minutes 0.08 --ram-experts 50% --tokens-from random --prompts /dev/null
+    exits 3
+    says 'no tokenizer'
+    mox tune "$A" --minutes 0.08 --ram-experts 50% --tokens-from random --json
+    exits 0
+    grep -o '"option":"[a-z-]*"' out | sort -u >tried
+    for option in policy look-ahead io io-depth; do
+        grep -q "\"$option\"" tried || failed "$option is tried"
+    done
+    ! grep -q '"other' out
+    mox tune "$DEMO" --minutes 0.05 -t 1 -b 64 --ctx 256 --kv q8_0 --ram 20M --policy lru --look-ahead off --io pread --seed 7 \
+        --io-depth 4 --isa avx2 --verify off --act int8 --hugepages off --heat off --json
+    exits 2 # tune keeps no heat
+    mox tune --model "$DEMO" --config none --minutes 0.05 --threads 1 --batch 64 --ctx 256 --kv q8_0 --ram 20M --policy lru \
+        --look-ahead off --io pread --io-depth 4 --isa auto --verify off --act int8 --hugepages off --json
+    exits 0
+    same "nothing is left to search" "$(json options)" ''
+    [ ! -e "$XDG_CONFIG_HOME/moxie/tuned" ] || failed "nothing is saved without --save"
+    printf 'It was\n\nThe sea\n' >prompts
+    mox tune -m "$DEMO" -t 1 -b 64 -c 256 --minutes 0.05 --prompts prompts
+    exits 0
+    says 'prompts: prompts; at most'
+    prints 'nothing that was tried is 3 % faster'
+    mox tune "$DEMO" --minutes 0.05 --threads 1 --device cpu:vram=8M --vram 6M --ram-experts 10% --policy lru --look-ahead off --io-depth 8 --io pread --json
+    exits 0
+    at_least "the link" "$(json measured.link_bytes_per_s)" 1000000
+    grep -q '"option":"miss"' out || failed "misses are tried"
+    mox tune "$DEMO" --minutes 0.05 --threads 1 --device cpu:vram=8M --vram-experts 12 --miss cpu --ram 100% --json
+    exits 0
+}
+
+@test "predictions are made and measured" {
+    printf -- '--ram-experts 50%%\n# a remark\n--ram-experts 25%% --policy lru --threads 1\n' >lines
+    mox tune "$DEMO" --predict lines
+    exits 0
+    prints '^| --ram-experts 50% | 24 of 48 |'
+    prints '^2 settings, worst '
+    printf -- '--ram-experts\n' >lines
+    mox tune "$DEMO" --predict lines
+    exits 2
+    mox tune "$DEMO" --predict nowhere
+    exits 6
+}
+
+@test "Ctrl-C: what is known by then" {
+    (
+        rc=0
+        timeout -s INT 2 "$BIN" tune "$DEMO" --ram-experts 50% --minutes 5 >out 2>err </dev/null || rc=$?
+        same "exit code, timeout's own for a signal" $rc 124
+    )
+    rc=124 last='moxie tune'
+    prints 'as it was .* tok/s'
+}
+
+@test "files of other models and machines, and what is no such file" {
+    settings_are 'threads = 1'
+    cp "$(saved)" mine.conf
+    sed 's/^machine = .*/machine = Z80, 1 CPUs, 0 GiB, plain C/' mine.conf >other.conf
+    mox run "$DEMO" --raw -p a -n 1 --tuned mine.conf
+    exits 0
+    says 'tuned (mine.conf): --threads 1'
+    styled 2 MX-2003 plan "$DEMO" --tuned other.conf
+    says 'for another machine (Z80'
+    mox run "$A" --tuned mine.conf -p a --raw -n 1
+    exits 2
+    says 'for another model (moxie-demo'
+    echo 'threads = 1' >config.conf
+    styled 2 MX-2006 plan "$DEMO" --tuned config.conf
+    says 'not a file that moxie tune --save wrote'
+    printf '\0\1\2' >zero.conf
+    styled 2 MX-2006 plan "$DEMO" --tuned zero.conf
+    styled 6 MX-6002 plan "$DEMO" --tuned nowhere.conf
+    # found by itself: a line, and the run goes on
+    sed -i 's/^model-id = .*/model-id = 0123456789abcdef/' "$(saved)"
+    mox run "$DEMO" --raw -p a -n 1
+    exits 0
+    says 'is for another model of that name: ignored'
+    mv "$(saved)" "$(saved | sed 's/-[0-9a-f]*.conf/-00000000.conf/')"
+    mox run "$DEMO" --raw -p a -n 1
+    exits 0
+    says 'is for another machine: ignored'
+    rm "$(saved)"
+    settings_are 'nonsense = 1'
+    mox plan "$DEMO"
+    exits 2
+    says 'unknown key nonsense'
+}
+
+@test "wrong values" {
+    refuses tune --minutes 0 -1 x 2000
+    refuses tune --io-depth 0 65 x
+    styled 4 MX-4001 tune "$DEMO" --ram 1M
+    styled 2 MX-2002 tune "$DEMO" --heat off
+    mox tune "$DEMO" --ctx 16 --minutes 0.05
+    exits 1
+    says 'the context'
+    XDG_CONFIG_HOME='' HOME='' mox tune "$DEMO" --minutes 0.05 --threads 1 --batch 32 --save
+    exits 6
+    says 'no folder'
+}
