@@ -1,46 +1,61 @@
-/* moxie profile: its words, and export: a recorded trace (--record) as a table. One row per use of an expert, in the
- * order of the run; the weight with the digits that give its float back. */
+/* moxie profile: its words. `run` is a run that is recorded, with all of run's options, and then reported on. */
 #include "runtime/cli/commands.h"
 #include "runtime/cli/profile_cmd.h"
+#include "runtime/cli/ui.h"
 
-#include "profiler/counters.h"
-#include "profiler/trace.h"
-#include "runtime/core/outfile.h"
-
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
-static mox_err write_csv(FILE *f, const mox_trace_record *records, size_t n)
+const char *mox_profile_trace(const char *word, char path[4096])
 {
-    static const char *const tiers[] = {"vram", "ram", "late", "file"};
-    fputs("step,phase,sequence,position,layer,rank,expert,weight,tier\n", f);
-    for (size_t i = 0; i < n; i++) {
-        const mox_trace_record *r = &records[i];
-        uint32_t phase = r->phase_and_tier >> 4, tier = r->phase_and_tier & 15;
-        fprintf(f, "%u,%s,%u,%u,%u,%u,%u,%.9g,%s\n", r->step,
-                phase == MOX_PHASE_PREFILL ? "prefill" : "decode", r->sequence, r->position, r->layer,
-                r->rank, r->expert, (double)r->weight, tiers[tier]);
+    struct stat st;
+    if (stat(word, &st) == 0 && S_ISDIR(st.st_mode)) {
+        int n = snprintf(path, 4096, "%s/" MOX_PROFILE_TRACE, word);
+        return n < 4096 ? path : word;
     }
+    return word;
+}
+
+/* -o DIR: trace and report; -o FILE.trace: the trace alone. */
+static mox_err place_trace(const char *out, char path[4096], bool *folder)
+{
+    size_t n = strlen(out);
+    *folder = !(n > 6 && strcmp(out + n - 6, ".trace") == 0);
+    if (n + sizeof MOX_PROFILE_TRACE + 1 > 4096) {
+        return MOX_FAIL(MOX_E_WRITE, "--out: a path of %zu bytes", n);
+    }
+    if (*folder && mkdir(out, 0777) != 0 && errno != EEXIST) {
+        return MOX_FAIL_SYS(MOX_E_WRITE, errno, "%.300s cannot be created: %s", out, strerror(errno));
+    }
+    snprintf(path, 4096, *folder ? "%s/" MOX_PROFILE_TRACE : "%s", out);
     return MOX_OK;
 }
 
-static mox_err export_csv(const mox_opts *o)
+mox_err mox_cmd_profile_run(mox_opts *o)
 {
-    mox_trace t;
-    MOX_TRY(mox_trace_read(o->words[1], &t));
-    mox_outfile file = {0};
-    mox_err err = MOX_OK;
-    if (o->out != NULL && strcmp(o->out, "-") != 0) {
-        MOX_TRY_GOTO(err, mox_outfile_open(&file, o->out, 0666), done);
+    static mox_opts report;
+    static char path[4096];
+    bool folder = false;
+    if (!o->out || o->cfg.dry_run) {
+        (void)MOX_FAIL(MOX_E_OPTION, o->out ? "a dry run uses no expert: there is nothing to profile"
+                                            : "profile run needs a place for what it finds: --out DIR");
+        return mox_err_fix("moxie profile run MODEL -p \"Why?\" -o run1");
     }
-    MOX_TRY_GOTO(err, write_csv(file.f != NULL ? file.f : stdout, t.uses, t.n_uses), done);
-    if (file.f != NULL) {
-        err = mox_outfile_publish(&file);
-    }
-done: /* standard output is looked at by main */
-    mox_outfile_drop(&file);
-    mox_trace_free(&t);
-    return err;
+    MOX_TRY(place_trace(o->out, path, &folder));
+    o->cfg.record = path;
+    o->cfg.timings = true;
+    o->silent = o->json;
+    MOX_TRY(mox_cmd_run(o));
+    fflush(stdout);
+    report = *o;
+    report.model = o->cfg.model;
+    report.words[0] = "report";
+    report.words[1] = path;
+    report.out = folder ? o->out : NULL;
+    mox_stop_soft(false);
+    return mox_profile_report(&report);
 }
 
 mox_err mox_cmd_profile(mox_opts *o)
@@ -48,23 +63,33 @@ mox_err mox_cmd_profile(mox_opts *o)
     static const struct {
         const char *word;
         mox_err (*run)(const mox_opts *o);
-    } words[] = {{"export", export_csv},
-                 {"import", mox_profile_import},
-                 {"what-if", mox_profile_what_if},
-                 {"report", mox_profile_report}};
-    for (size_t i = 0; o->words[0] != NULL && i < sizeof words / sizeof *words; i++) {
-        if (strcmp(o->words[0], words[i].word) == 0 && o->words[1] != NULL && (i > 0 || o->csv)) {
-            return words[i].run(o);
-        }
+        uint32_t n; /* what it needs */
+        const char *needs;
+    } words[] = {{"report", mox_profile_report, 1, "a recorded trace"},
+                 {"what-if", mox_profile_what_if, 1, "a recorded trace"},
+                 {"diff", mox_profile_diff, 2, "two recorded traces"},
+                 {"export", mox_profile_export, 1, "a recorded trace"},
+                 {"import", mox_profile_import, 1, "a table and --out TRACE"}};
+    if (o->words[0] == NULL) {
+        (void)MOX_FAIL(MOX_E_OPTION,
+                       "profile does what? It can run, report, what-if, diff, export and import");
+        return mox_err_fix("moxie profile run MODEL -p \"Why?\" -o run1\n"
+                           "moxie profile report run1 --model MODEL");
     }
-    mox_err err = o->words[0] == NULL
-                      ? MOX_FAIL(MOX_E_OPTION, "profile does what? It can export, import, what-if and report")
-                      : MOX_FAIL(MOX_E_OPTION, "profile %s needs %s", o->words[0],
-                                 strcmp(o->words[0], "export") == 0   ? "--csv and a recorded trace"
-                                 : strcmp(o->words[0], "import") == 0 ? "a table and --out TRACE"
-                                                                      : "a recorded trace");
-    mox_err_fix(
-        "moxie run MODEL -p \"Why?\" --record run.trace\nmoxie profile report run.trace --model MODEL --out "
-        "run1\nmoxie profile export --csv run.trace > run.csv");
-    return err;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strcmp(o->words[0], words[i].word) != 0) {
+            continue;
+        }
+        if (o->words[words[i].n] == NULL) {
+            (void)MOX_FAIL(MOX_E_OPTION, "profile %s needs %s", words[i].word, words[i].needs);
+            return mox_err_fix("moxie run MODEL -p \"Why?\" --record run.trace\nmoxie profile --help");
+        }
+        if (words[i].n == 1 && o->words[2] != NULL) {
+            return MOX_FAIL(MOX_E_OPTION, "profile %s takes %s; what is %.100s?", words[i].word,
+                            words[i].needs, o->words[2]);
+        }
+        return words[i].run(o);
+    }
+    (void)MOX_FAIL(MOX_E_OPTION, "options of profile run come behind the word run");
+    return mox_err_fix("moxie profile run MODEL -p \"Why?\" -o run1");
 }

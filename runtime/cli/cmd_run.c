@@ -41,7 +41,7 @@ static uint32_t messages(const run_state *r, mox_message m[2])
 static mox_err run_prepare(run_state *r, uint32_t n_ctx)
 {
     MOX_TRY(mox_turn_create(&r->turn, r->o, n_ctx, r->o->json));
-    r->turn.print = !r->o->json;
+    r->turn.print = !r->o->json && !r->o->silent;
     if (mox_prompt_has_template(&r->prompt)) {
         mox_message m[2];
         return mox_prompt_prepare(&r->prompt, m, messages(r, m));
@@ -140,7 +140,7 @@ static mox_err run_model(run_state *r, mox_ctx *ctx, double load_s)
     mox_stop_within(1);
     mox_stop_soft(true);
     mox_err err = mox_turn_run(t);
-    if (!r->o->json && t->n_answer > 0) {
+    if (t->print && t->n_answer > 0) {
         fputc('\n', stdout);
         fflush(stdout);
     }
@@ -149,7 +149,7 @@ static mox_err run_model(run_state *r, mox_ctx *ctx, double load_s)
         return MOX_OK;
     }
     MOX_TRY(err);
-    if (r->o->json) {
+    if (r->o->json && !r->o->silent) {
         run_json(r, ctx, load_s);
     }
     run_summary(r, ctx);

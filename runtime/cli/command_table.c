@@ -3,6 +3,17 @@
 
 #include <stddef.h>
 
+static const mox_command profile_run = {
+    .name = "profile run",
+    .bit = MOX_CMD_RUN | MOX_CMD_PROFILE_RUN,
+    .usage = "[MODEL] [PROMPT] [run's options] --out DIR",
+    .summary = "run, record everything with its times, and report",
+    .examples = "  moxie profile run mixtral.gguf -p \"Why?\" --ram 12G -o run1\n",
+    .run = mox_cmd_profile_run,
+    .about = "DIR gets run.trace, report.html, profile.json and tables; a name that ends in .trace gets the "
+             "trace alone.",
+    .prompt = true};
+
 const mox_command mox_commands[] = {
     {.name = "run",
      .bit = MOX_CMD_RUN,
@@ -123,19 +134,26 @@ const mox_command mox_commands[] = {
      .run = mox_cmd_verify},
     {.name = "profile",
      .bit = MOX_CMD_PROFILE,
-     .usage = "report|what-if|export|import TRACE [--model FILE] [--out DIR]",
-     .summary = "recorded expert use: is the cache good, what would more buy",
-     .examples = "  moxie run mixtral.gguf -p \"Why?\" --record run.trace\n"
-                 "  moxie profile report run.trace --model mixtral.gguf --out run1\n"
-                 "  moxie profile what-if run.trace --model mixtral.gguf --ram 24G\n"
+     .usage = "run|report|what-if|diff|export|import TRACE [--model FILE] [--out DIR]",
+     .summary = "where the time goes, is the cache good, what would more buy",
+     .examples = "  moxie profile run mixtral.gguf -p \"Why?\" --ram 12G -o run1\n"
+                 "  moxie profile report run1 --model mixtral.gguf --ram 12G --out run1\n"
+                 "  moxie profile what-if run1 --model mixtral.gguf --ram 24G\n"
+                 "  moxie profile diff run1 run2\n"
+                 "  moxie profile export --chrome run1 --out run1.json     for Perfetto\n"
                  "  moxie profile import routing.csv --out other.trace\n",
      .run = mox_cmd_profile,
-     .about =
-         "report: the seven questions as text; with --out also report.html, profile.json, experts.csv and\n"
-         "uses.folded. what-if: every policy and size. import: a table with the columns layer,expert.",
-     .n_words = 2,
-     .words = "report what-if export import",
-     .no_model = true},
+     .about = "run: a run with its options, recorded and reported on (moxie profile run --help). report: the "
+              "seven\n"
+              "questions as text; with --out also report.html, profile.json, experts.csv and stacks.folded. "
+              "what-if:\n"
+              "every policy and size. diff: two runs of a model. import: a table with the columns "
+              "layer,expert. A\n"
+              "folder of `profile run` stands for its trace.",
+     .n_words = 3,
+     .words = "run report what-if diff export import",
+     .no_model = true,
+     .run_form = &profile_run},
     {.name = "template",
      .bit = MOX_CMD_TEMPLATE,
      .usage = "render [MODEL | --file FILE] --messages FILE|-",

@@ -67,6 +67,11 @@ static int dispatch(int argc, char **argv)
         return mox_ui_error();
     }
     static mox_opts opts;
+    if (cmd->run_form != NULL && argc > 2 + help && strcmp(argv[2 + help], "run") == 0) {
+        cmd = cmd->run_form;
+        argc--;
+        argv++;
+    }
     if (help) {
         mox_help_command(cmd, true);
         return 0;

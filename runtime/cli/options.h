@@ -29,6 +29,8 @@ enum {
     MOX_CMD_VERIFY = 1 << 20,
     MOX_CMD_PROFILE = 1 << 21,
     MOX_CMD_DOCS = 1 << 22,
+    MOX_CMD_PROFILE_RUN = 1 << 24,
+    MOX_CMD_TOP = 1 << 25,
     MOX_CMD_TEMPLATE = 1 << 23,
     MOX_CMD_ENGINE = MOX_CMD_RUN | MOX_CMD_LOGITS | MOX_CMD_PERPLEXITY | MOX_CMD_BENCH | MOX_CMD_TUNE,
     MOX_CMD_MODEL = MOX_CMD_ENGINE | MOX_CMD_PLAN | MOX_CMD_INFO | MOX_CMD_TOKENIZE | MOX_CMD_DOCTOR |
@@ -70,7 +72,7 @@ typedef struct mox_opts {
     mox_cfg cfg; /* what the library gets; complete after mox_opts_parse */
     mox_budget ram, ram_experts, vram, vram_experts;
     const char *model;    /* positional or --model; NULL: the built-in demo model */
-    const char *words[2]; /* positional, before the model: "show" of `config show`; NULL: not given */
+    const char *words[4]; /* positional, before the model: "show" of `config show`; NULL: not given */
     const char *config;   /* --config */
     const char *heat;     /* --heat */
     bool help, help_all, json, special, no_bos, all_logits;
@@ -90,7 +92,8 @@ typedef struct mox_opts {
     mox_counts bench_prefill, bench_decode, bench_depth;
     bool random_answers, force;
     uint32_t reps;
-    bool origin, strict, csv, list_tensors, list_keys, show_template;
+    bool silent; /* run prints no answer */
+    bool origin, strict, csv, chrome, folded, list_tensors, list_keys, show_template;
     const char *expect, *compare;
     const char *weight_type; /* quantize --type */
     uint64_t assume_vram, assume_ram;
@@ -154,6 +157,8 @@ typedef struct mox_command {
     bool no_model;     /* takes none */
     bool prompt;       /* words after the model are a prompt */
     bool hidden;       /* not for people: left out of lists */
+    /* of a command whose first word is "run": that with a command line of its own, whose name is both; or NULL */
+    const struct mox_command *run_form;
 } mox_command;
 
 extern const mox_option mox_options[]; /* ends with name == NULL */

@@ -1,5 +1,6 @@
-/* moxie profile report: the seven questions in their order, as text, as profile.json, as tables, and as one page that
- * opens without a network (profiler/report/page.html with the JSON inside).
+/* moxie profile report: what the seven answers are worked out from, and the files of a report: profile.json, tables, and one
+ * page that opens without a network (profiler/report/page.html with the JSON inside). The answers themselves are put into
+ * words by profile_text.c and profile_json.c.
  */
 #include "profiler/report/page.h"
 #include "runtime/cli/profile_cmd.h"
@@ -13,90 +14,26 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static void quota_of(const mox_profile *p, uint32_t q, uint32_t *quota)
+void mox_profile_quota(const mox_profile *p, uint32_t q, uint32_t *quota)
 {
     for (uint32_t l = 0; l < p->routing.h.n_layers; l++) {
         quota[l] = q;
     }
 }
 
-static void point_json(const mox_profile *p, mox_json *j, const uint32_t *quota)
+double mox_profile_bytes(const mox_profile *p, const uint32_t *quota)
 {
-    mox_profile_point at = mox_profile_at(p, quota);
-    for (int k = 0; k < MOX_STUDY_POLICIES; k++) {
-        mox_json_f64(j, mox_study_name(k), at.rate[k]);
-    }
-    if (p->has_model) {
-        mox_json_f64(j, "tok_s", at.tok_s);
-    }
-}
-
-static void curve_json(const mox_profile *p, mox_json *j)
-{
-    uint32_t quota[MOX_PLAN_MAX_LAYERS];
-    mox_json_array(j, "curve");
-    for (uint32_t q = 0; q <= p->routing.h.n_experts; q++) {
-        quota_of(p, q, quota);
-        mox_json_object(j, NULL);
-        mox_json_u64(j, "kept", q);
-        point_json(p, j, quota);
-        mox_json_object_end(j);
-    }
-    mox_json_array_end(j);
-}
-
-static void layers_json(const mox_profile *p, mox_json *j)
-{
-    uint32_t n = p->routing.h.n_experts;
-    mox_json_array(j, "layers");
+    char text[8192], *at = text;
+    double sum = 0;
+    mox_trace_info(&p->routing.trace, "slot_bytes", text, sizeof text);
     for (uint32_t l = 0; l < p->routing.h.n_layers; l++) {
-        const mox_layer_figures *f = &p->study.layers[l];
-        mox_json_object(j, NULL);
-        mox_json_u64(j, "kept", p->kept[l]);
-        mox_json_u64(j, "uses", f->uses);
-        mox_json_f64(j, "entropy_bits", f->entropy_bits);
-        mox_json_f64(j, "cover_10", f->cover[0]);
-        mox_json_f64(j, "cover_25", f->cover[1]);
-        mox_json_f64(j, "cover_50", f->cover[2]);
-        mox_json_u64(j, "dead", f->dead);
-        mox_json_f64(j, "balance", f->balance);
-        mox_json_f64(j, "variation", f->variation);
-        for (int away = 0; away < 2; away++) {
-            const uint64_t *count = (away ? p->study.away : p->study.count) + (size_t)l * n;
-            mox_json_array(j, away ? "away_by_expert" : "uses_by_expert");
-            for (uint32_t e = 0; e < n; e++) {
-                mox_json_u64(j, NULL, count[e]);
-            }
-            mox_json_array_end(j);
-        }
-        mox_json_object_end(j);
+        double one = p->has_model ? (double)p->view.plan.slot_bytes[l] : strtod(at, &at);
+        sum += quota[l] * one;
     }
-    mox_json_array_end(j);
+    return sum;
 }
 
-static void served_json(const mox_profile *p, mox_json *j)
-{
-    static const char *const phases[] = {"prompt", "answer"}, *const tiers[] = {"vram", "ram", "late",
-                                                                                "file"};
-    mox_json_object(j, "served");
-    for (int phase = 0; phase < MOX_PHASES; phase++) {
-        mox_json_object(j, phases[phase]);
-        mox_json_u64(j, "tokens", p->routing.n_tokens[phase]);
-        mox_json_u64(j, "uses", p->routing.n_uses[phase]);
-        for (int t = 0; t < 4; t++) {
-            mox_json_u64(j, tiers[t], p->routing.served[phase][t]);
-        }
-        mox_json_object_end(j);
-    }
-    mox_json_object_end(j);
-}
-
-/* Half-width of the 95 % interval of the run's own rate, and what it was in each half of the trace. */
-typedef struct trust {
-    double interval, half[2];
-} trust;
-
-static trust trust_of(const mox_profile *p)
+mox_profile_trust mox_profile_trust_of(const mox_profile *p)
 {
     uint64_t uses[2] = {0}, resident[2] = {0}, seen = 0, all = p->routing.n_uses[p->study.phase];
     for (size_t i = 0; i < p->routing.n_records; i++) {
@@ -107,201 +44,110 @@ static trust trust_of(const mox_profile *p)
             resident[half] += (both & 15) <= MOX_SERVED_RAM;
         }
     }
-    trust t = {.interval = 1.96 * sqrt(p->actual * (1 - p->actual) / (double)(all ? all : 1))};
+    mox_profile_trust t = {.interval = 1.96 * sqrt(p->actual * (1 - p->actual) / (double)(all ? all : 1)),
+                           .record_share = -1};
     for (int h = 0; h < 2; h++) {
         t.half[h] = uses[h] ? (double)resident[h] / (double)uses[h] : 0;
+    }
+    char text[32];
+    double total = p->spans.times.total_s[0] + p->spans.times.total_s[1];
+    if (total > 0 && mox_trace_info(&p->routing.trace, "record_ns", text, sizeof text)) {
+        double records = (double)p->routing.n_records;
+        for (size_t i = 0; i < p->spans.n && p->spans.node[i].s->lane == MOX_LANE_STEP; i++) {
+            records++;
+        }
+        t.record_share = records * strtod(text, NULL) * 1e-9 / total;
     }
     return t;
 }
 
-static void time_json(const mox_profile *p, mox_json *j)
+uint32_t mox_profile_changes(const mox_profile *p, mox_plan_change out[MOX_PLAN_CHANGES])
 {
-    const mox_cost *c = &p->view.p.token;
-    mox_json_object(j, "time");
-    mox_json_string(j, "source", "predicted, docs/cost-model.md");
-    mox_json_string(j, "machine", p->plan.machine_name);
-    mox_json_f64(j, "token_seconds", c->total_s);
-    mox_json_array(j, "parts");
-    for (int k = 0; k < MOX_PARTS; k++) {
-        mox_json_object(j, NULL);
-        mox_json_string(j, "name", mox_part_name((mox_part)k, &p->plan.machine, p->view.p.ways.best));
-        mox_json_f64(j, "seconds", c->part_s[k]);
-        mox_json_object_end(j);
-    }
-    mox_json_array_end(j);
-    mox_json_object_end(j);
+    return p->has_model ? mox_plan_changes(&p->plan, &p->view, out) : 0;
 }
 
-static uint32_t changes_of(const mox_profile *p, mox_plan_change *change)
+double mox_profile_measured(const mox_profile *p)
 {
-    return p->has_model ? mox_plan_changes(&p->plan, &p->view, change) : 0;
+    const mox_span_times *t = &p->spans.times;
+    return t->total_s[p->study.phase] > 0 ? (double)t->rows[p->study.phase] / t->total_s[p->study.phase] : 0;
 }
 
-void mox_profile_json(const mox_profile *p, mox_json *j)
+double mox_profile_estimate(const mox_profile *p, double rate)
 {
-    mox_plan_change change[MOX_PLAN_CHANGES];
-    trust t = trust_of(p);
-    uint32_t n = changes_of(p, change);
-    mox_json_object(j, NULL);
-    mox_json_string(j, "schema", "moxie.profile/1");
-    mox_json_string(j, "trace", p->trace);
-    mox_json_string(j, "model", p->o->model);
-    mox_json_u64(j, "n_layers", p->routing.h.n_layers);
-    mox_json_u64(j, "n_experts", p->routing.h.n_experts);
-    mox_json_u64(j, "top_k", p->routing.h.top_k);
-    mox_json_string(j, "phase", p->study.phase == MOX_PHASE_DECODE ? "answer" : "prompt");
-    served_json(p, j);
-    mox_json_f64(j, "actual", p->actual);
-    mox_json_f64(j, "kept_mean", mox_profile_mean_kept(p));
-    mox_json_bool(j, "kept_guessed", p->kept_guessed);
-    mox_json_object(j, "policies");
-    point_json(p, j, p->kept);
-    mox_json_object_end(j);
-    mox_json_u64(j, "knee", mox_profile_knee(p));
-    curve_json(p, j);
-    layers_json(p, j);
-    if (p->has_model) {
-        time_json(p, j);
+    const mox_span_times *t = &p->spans.times;
+    int phase = p->study.phase;
+    double wait = t->group_s[phase][MOX_GROUP_WAIT], missed = 1 - p->actual;
+    if (t->total_s[phase] <= 0 || t->rows[phase] == 0) {
+        return 0;
     }
-    mox_json_array(j, "changes");
-    for (uint32_t i = 0; i < n; i++) {
-        mox_json_object(j, NULL);
-        mox_json_string(j, "options", change[i].options);
-        mox_json_f64(j, "decode_tok_s", change[i].decode_tok_s);
-        mox_json_object_end(j);
-    }
-    mox_json_array_end(j);
-    mox_json_object(j, "trust");
-    mox_json_f64(j, "interval_95", t.interval);
-    mox_json_f64(j, "first_half", t.half[0]);
-    mox_json_f64(j, "second_half", t.half[1]);
-    mox_json_object_end(j);
-    mox_json_object_end(j);
+    double then = missed > 0 ? wait * (1 - rate) / missed : wait;
+    return (double)t->rows[phase] / (t->total_s[phase] - wait + then);
 }
 
-static void bar(double share, unsigned width)
+/* Bytes of reads for the layer that were under way during the wait. */
+static uint64_t read_meanwhile(const mox_profile *p, const mox_span_node *wait)
 {
-    unsigned n = (unsigned)(share * width + 0.5);
-    for (unsigned i = 0; i < width; i++) {
-        putchar(i < n ? '#' : '.');
+    uint64_t sum = 0;
+    for (size_t i = 0; i < p->spans.n; i++) {
+        const mox_span_node *n = &p->spans.node[i];
+        if (n->s->kind == MOX_SPAN_READ && n->s->layer == wait->s->layer && n->begin_ns < wait->end_ns &&
+            n->end_ns > wait->begin_ns) {
+            sum += n->s->amount;
+        }
     }
+    return sum;
 }
 
-static void text_time(const mox_profile *p)
+uint32_t mox_profile_stalls(const mox_profile *p, mox_profile_stall out[MOX_PROFILE_STALLS])
 {
-    puts("1. Is it slow because of experts?");
-    if (!p->has_model) {
-        puts("   --model FILE is needed to tell: times are predicted from its sizes\n");
-        return;
-    }
-    const mox_cost *c = &p->view.p.token;
-    printf("   predicted for %s: %.1f tok/s, %.2f ms a token\n", p->plan.machine_name, 1 / c->total_s,
-           1e3 * c->total_s);
-    for (int k = 0; k < MOX_PARTS; k++) {
-        if (c->part_s[k] <= 0) {
+    const mox_span_node *longest[MOX_PROFILE_STALLS];
+    uint32_t n = 0;
+    for (size_t i = 0; i < p->spans.n; i++) {
+        const mox_span_node *w = &p->spans.node[i];
+        if (w->s->kind != MOX_SPAN_WAIT || w->self_ns == 0) {
             continue;
         }
-        printf("   ");
-        bar(c->part_s[k] / c->total_s, 40);
-        printf(" %5.1f %%  %s\n", 100 * c->part_s[k] / c->total_s,
-               mox_part_name((mox_part)k, &p->plan.machine, p->view.p.ways.best));
-    }
-    putchar('\n');
-}
-
-static void text_cache(const mox_profile *p)
-{
-    static const char *const phases[] = {"prompt", "answer"};
-    mox_profile_point at = mox_profile_at(p, p->kept);
-    puts("2. Is the cache good?");
-    for (int k = 0; k < MOX_PHASES; k++) {
-        const uint64_t *s = p->routing.served[k];
-        double n = p->routing.n_uses[k] ? (double)p->routing.n_uses[k] : 1;
-        printf("   %s: %llu uses = VRAM %.1f %% + RAM %.1f %% + late %.1f %% + file %.1f %%\n", phases[k],
-               (unsigned long long)p->routing.n_uses[k], 100 * (double)s[0] / n, 100 * (double)s[1] / n,
-               100 * (double)s[2] / n, 100 * (double)s[3] / n);
-    }
-    printf("   the same routing with %.2f experts kept in a layer%s:\n", mox_profile_mean_kept(p),
-           p->kept_guessed ? " (guessed from the hits: the trace does not say)" : "");
-    for (int k = 0; k < MOX_STUDY_POLICIES; k++) {
-        printf("   %-7s ", mox_study_name(k));
-        bar(at.rate[k], 40);
-        printf(" %5.1f %%%s\n", 100 * at.rate[k],
-               k == MOX_STUDY_STATIC   ? "  (held out)"
-               : k == MOX_STUDY_BELADY ? "  (best possible)"
-                                       : "");
-    }
-    double best = at.rate[MOX_STUDY_BELADY];
-    printf("   dlfu gets %.0f %% of what is possible\n\n",
-           best > 0 ? 100 * at.rate[MOX_STUDY_DLFU] / best : 100);
-}
-
-static void text_sizes(const mox_profile *p)
-{
-    uint32_t n = p->routing.h.n_experts, step = n > 16 ? n / 16 : 1, quota[MOX_PLAN_MAX_LAYERS];
-    uint32_t knee = mox_profile_knee(p);
-    double kept = mox_profile_mean_kept(p);
-    puts("3. What would more or less memory buy?");
-    for (uint32_t q = 0; q <= n; q += step) {
-        quota_of(p, q, quota);
-        mox_profile_point at = mox_profile_at(p, quota);
-        printf("   %4u a layer ", q);
-        bar(at.rate[MOX_STUDY_DLFU], 30);
-        printf(" %5.1f %% (best %5.1f)", 100 * at.rate[MOX_STUDY_DLFU], 100 * at.rate[MOX_STUDY_BELADY]);
-        if (p->has_model) {
-            printf("  %8.1f tok/s", at.tok_s);
-        }
-        puts(kept >= q && kept < q + step ? "  <- now" : knee >= q && knee < q + step ? "  <- knee" : "");
-    }
-    putchar('\n');
-}
-
-static void text_layers(const mox_profile *p)
-{
-    static const char *const shades[] = {".", ":", "-", "=", "+", "*", "#", "@"};
-    uint32_t n = p->routing.h.n_experts, cols = n < 64 ? n : 64;
-    puts("4. Which layers and experts? (share of the layer's uses, . few, @ many)");
-    for (uint32_t l = 0; l < p->routing.h.n_layers; l++) {
-        const mox_layer_figures *f = &p->study.layers[l];
-        const uint64_t *count = p->study.count + (size_t)l * n;
-        printf("   %3u ", l);
-        for (uint32_t c = 0; c < cols; c++) {
-            uint64_t most = 0;
-            for (uint32_t e = c * n / cols; e < (c + 1) * n / cols; e++) {
-                most = count[e] > most ? count[e] : most;
+        uint32_t at = n;
+        for (; at > 0 && longest[at - 1]->self_ns < w->self_ns; at--) {
+            if (at < MOX_PROFILE_STALLS) {
+                longest[at] = longest[at - 1];
             }
-            double even = (double)f->uses / n, level = even > 0 ? (double)most / even * 2 : 0;
-            fputs(most == 0 ? " " : shades[level < 7 ? (int)level : 7], stdout);
         }
-        printf("  entropy %.2f of %.2f, busiest 25 %%: %.0f %%, unused %u, balance %.2f, cv %.2f\n",
-               f->entropy_bits, log2(n), 100 * f->cover[1], f->dead, f->balance, f->variation);
+        if (at < MOX_PROFILE_STALLS) {
+            longest[at] = w;
+            n += n < MOX_PROFILE_STALLS;
+        }
     }
-    putchar('\n');
+    for (uint32_t i = 0; i < n; i++) {
+        const mox_span_node *w = longest[i];
+        out[i] = (mox_profile_stall){.at_s = (double)w->begin_ns * 1e-9,
+                                     .wait_s = (double)w->self_ns * 1e-9,
+                                     .step = w->s->step,
+                                     .layer = w->s->layer,
+                                     .phase = w->s->phase,
+                                     .bytes = read_meanwhile(p, w)};
+    }
+    return n;
 }
 
-static void text_rest(const mox_profile *p)
+uint32_t mox_profile_contexts(const mox_profile *p, mox_profile_ctx out[MOX_PROFILE_CTX])
 {
-    mox_plan_change change[MOX_PLAN_CHANGES];
-    uint32_t n = changes_of(p, change);
-    trust t = trust_of(p);
-    puts("5. When?\n   not in a routing trace: it has no times\n");
-    puts("6. Would another setting win?");
-    for (uint32_t i = 0; i < n; i++) {
-        printf("   moxie run MODEL %-24s %.1f tok/s predicted\n", change[i].options, change[i].decode_tok_s);
+    static mox_plan_view v; /* plans are too big for a stack */
+    uint32_t n = 0, now = p->view.plan.n_ctx;
+    for (int k = -2; p->has_model && k <= 2; k++) {
+        mox_plan_cmd c = p->plan;
+        uint64_t ctx = k < 0 ? now >> -k : (uint64_t)now << k;
+        if (ctx < 64 || ctx > 1 << 20) {
+            continue;
+        }
+        c.cfg.n_ctx = (uint32_t)ctx;
+        bool fits = mox_plan_compute(&c, &v) == MOX_OK;
+        out[n++] = (mox_profile_ctx){.n_ctx = (uint32_t)ctx,
+                                     .n_fast = v.tiers.gpu ? v.tiers.n_vram : v.tiers.n_ram,
+                                     .tok_s = fits ? v.p.decode_tok_s : 0,
+                                     .fits = fits};
     }
-    if (n == 0) {
-        puts(p->has_model ? "   none of those that were computed gains 1 %"
-                          : "   --model FILE is needed to tell");
-    }
-    printf("\n7. Can this be trusted?\n   %llu tokens, %llu uses: %.2f %% +- %.2f of them resident (95 %%, "
-           "were they "
-           "independent); %.2f %% in the first half, %.2f %% in the second\n",
-           (unsigned long long)p->routing.n_tokens[p->study.phase],
-           (unsigned long long)p->routing.n_uses[p->study.phase], 100 * p->actual, 100 * t.interval,
-           100 * t.half[0], 100 * t.half[1]);
-    if (p->routing.n_tokens[p->study.phase] < 200) {
-        puts("   fewer than 200 tokens: another text may use quite other experts");
-    }
+    return n;
 }
 
 static mox_err open_in(const char *dir, const char *name, char *path, size_t n, mox_outfile *f)
@@ -343,35 +189,6 @@ static mox_err write_experts(const mox_profile *p, const char *dir)
     return err;
 }
 
-/* Stacks for flame graphs: where uses were found, by layer. */
-static mox_err write_folded(const mox_profile *p, const char *dir)
-{
-    static const char *const phases[] = {"prompt", "answer"}, *const tiers[] = {"vram", "ram", "late",
-                                                                                "file"};
-    char path[4096];
-    mox_outfile f = {0};
-    uint32_t layers = p->routing.h.n_layers;
-    uint64_t *count = calloc((size_t)layers * 8, sizeof *count);
-    if (!count) {
-        return MOX_FAIL(MOX_E_NO_MEMORY, "no memory for %u layers", layers);
-    }
-    for (size_t i = 0; i < p->routing.n_records; i++) {
-        const mox_trace_record *t = &p->routing.records[i];
-        count[t->layer * 8u + (t->phase_and_tier >> 4) * 4u + (t->phase_and_tier & 3u)]++;
-    }
-    mox_err err = open_in(dir, "uses.folded", path, sizeof path, &f);
-    for (uint32_t k = 0; err == MOX_OK && k < layers * 8; k++) {
-        if (count[k]) {
-            fprintf(f.f, "%s;layer %u;%s %llu\n", phases[k / 4 % 2], k / 8, tiers[k % 4],
-                    (unsigned long long)count[k]);
-        }
-    }
-    err = err == MOX_OK ? mox_outfile_publish(&f) : err;
-    mox_outfile_drop(&f);
-    free(count);
-    return err;
-}
-
 /* The page with the JSON in its place; "<" is written as an escape, so no string can end the script. */
 static mox_err write_page(const mox_profile *p, const char *dir)
 {
@@ -410,15 +227,22 @@ static mox_err write_page(const mox_profile *p, const char *dir)
 
 static mox_err write_all(const mox_profile *p)
 {
+    char path[4096];
     const char *dir = p->o->out;
     if (mkdir(dir, 0777) != 0 && errno != EEXIST) {
         return MOX_FAIL_SYS(MOX_E_WRITE, errno, "%.300s cannot be created: %s", dir, strerror(errno));
     }
     MOX_TRY(write_json(p, dir));
     MOX_TRY(write_experts(p, dir));
-    MOX_TRY(write_folded(p, dir));
+    snprintf(path, sizeof path, "%s/stacks.folded", dir);
+    MOX_TRY(mox_profile_export_to(p->trace, path, MOX_PROFILE_FOLDED));
+    if (p->spans.n) {
+        snprintf(path, sizeof path, "%s/trace.json", dir);
+        MOX_TRY(mox_profile_export_to(p->trace, path, MOX_PROFILE_CHROME));
+    }
     MOX_TRY(write_page(p, dir));
-    mox_ui_line("wrote %s/report.html, profile.json, experts.csv, uses.folded", dir);
+    mox_ui_line("wrote %s/report.html, profile.json, experts.csv, stacks.folded%s", dir,
+                p->spans.n ? ", trace.json (for Perfetto)" : "");
     return MOX_OK;
 }
 
@@ -433,11 +257,7 @@ mox_err mox_profile_report(const mox_opts *o)
         mox_profile_json(&p, &j);
         mox_json_end(&j);
     } else if (err == MOX_OK) {
-        text_time(&p);
-        text_cache(&p);
-        text_sizes(&p);
-        text_layers(&p);
-        text_rest(&p);
+        mox_profile_text(&p);
     }
     mox_profile_close(&p);
     return err;

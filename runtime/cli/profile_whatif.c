@@ -2,8 +2,10 @@
 #include "runtime/cli/profile_cmd.h"
 #include "runtime/cli/ui.h"
 #include "runtime/core/clock.h"
+#include "runtime/gguf/gguf.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static double resident_share(const mox_profile *p)
@@ -14,9 +16,32 @@ static double resident_share(const mox_profile *p)
     return (double)resident / (double)r->n_uses[p->study.phase];
 }
 
-/* Without a plan the size is not in the trace: the one whose hits are nearest to the run's is as good as it. */
+/* As the run was planned; false: the trace does not say. */
+static bool recorded_kept(mox_profile *p)
+{
+    char text[8192], *at = text;
+    const char *key = p->routing.served[p->study.phase][MOX_SERVED_VRAM] ? "vram_kept" : "kept";
+    if (!mox_trace_info(&p->routing.trace, key, text, sizeof text)) {
+        return false;
+    }
+    for (uint32_t l = 0; l < p->routing.h.n_layers; l++) {
+        char *end = at;
+        unsigned long n = strtoul(at, &end, 10);
+        if (end == at || n > p->routing.h.n_experts) {
+            return false;
+        }
+        p->kept[l] = (uint32_t)n;
+        at = end;
+    }
+    return true;
+}
+
+/* Without a plan the size may not be in the trace: the one whose hits are nearest to the run's is as good as it. */
 static void guess_kept(mox_profile *p)
 {
+    if (recorded_kept(p)) {
+        return;
+    }
     double nearest = 2;
     uint32_t best = 0;
     for (uint32_t q = 0; q <= p->routing.h.n_experts; q++) {
@@ -38,6 +63,20 @@ static void guess_kept(mox_profile *p)
     p->kept_guessed = true;
 }
 
+/* A trace that names its model names its file's header: another quantisation has other bytes. */
+static mox_err same_model(const mox_profile *p)
+{
+    mox_gguf *g = NULL;
+    uint64_t id = p->routing.h.model_id;
+    MOX_TRY(mox_gguf_open_header(&g, p->o->model));
+    uint64_t here = mox_gguf_id(g);
+    mox_gguf_close(&g);
+    return id == 0 || id == here
+               ? MOX_OK
+               : MOX_FAIL(MOX_E_FORMAT, "trace %s is of another model than %.200s: %016llx, not %016llx",
+                          p->trace, p->o->model, (unsigned long long)id, (unsigned long long)here);
+}
+
 static mox_err open_model(mox_profile *p)
 {
     mox_plan_cmd *c = &p->plan;
@@ -46,6 +85,7 @@ static mox_err open_model(mox_profile *p)
     c->cfg.header_only = true;
     c->cfg.log = (mox_log){0};
     MOX_TRY(mox_plan_situation(c));
+    MOX_TRY(same_model(p));
     MOX_TRY(mox_plan_compute(c, &p->view));
     const mox_plan *plan = &p->view.plan;
     if (h->n_layers != plan->n_moe_layers || h->n_experts != plan->n_experts || h->top_k != plan->top_k) {
@@ -66,11 +106,13 @@ static mox_err open_model(mox_profile *p)
 
 mox_err mox_profile_open(const mox_opts *o, mox_profile *out)
 {
+    static char path[4096];
     mox_profile *p = out;
     memset(p, 0, sizeof *p);
     p->o = o;
-    p->trace = o->words[1];
+    p->trace = mox_profile_trace(o->words[1], path);
     MOX_TRY(mox_routing_read(p->trace, &p->routing));
+    mox_trace_info(&p->routing.trace, "machine", p->machine, sizeof p->machine);
     mox_err err = MOX_OK;
     if (p->routing.h.n_layers > MOX_PLAN_MAX_LAYERS) {
         err = MOX_FAIL(MOX_E_LIMIT, "trace: %u layers, %d are allowed", p->routing.h.n_layers,
@@ -79,6 +121,9 @@ mox_err mox_profile_open(const mox_opts *o, mox_profile *out)
     uint64_t t0 = mox_now_ns();
     if (err == MOX_OK) {
         err = mox_study_make(&p->routing, &p->study);
+    }
+    if (err == MOX_OK && p->routing.trace.n_spans) {
+        err = mox_spans_make(&p->routing.trace, &p->spans);
     }
     if (err == MOX_OK) {
         double s = (double)(mox_now_ns() - t0) * 1e-9;
@@ -102,6 +147,7 @@ mox_err mox_profile_open(const mox_opts *o, mox_profile *out)
 
 void mox_profile_close(mox_profile *p)
 {
+    mox_spans_free(&p->spans);
     mox_study_free(&p->study);
     mox_routing_free(&p->routing);
 }

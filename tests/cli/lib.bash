@@ -49,7 +49,7 @@ prints() { grep -q -e "$1" out || failed "stdout has: $1"; }
 prints_not() { ! grep -q -e "$1" out || failed "stdout has not: $1"; }
 stdout_empty() { [ ! -s out ] || failed "stdout is empty"; }
 json() { "$JSONQ" "${2:-out}" "$1"; }
-is_json() { "$JSONQ" out || failed "stdout is JSON"; }
+is_json() { "$JSONQ" "${1:-out}" || failed "${1:-stdout} is JSON"; }
 schema() { is_json && same schema "$(json schema)" "$1"; }
 same() { [ "$2" = "$3" ] || failed "$1: '$2' is not '$3'"; }
 differ() { [ "$2" != "$3" ] || failed "$1: '$2' twice"; }

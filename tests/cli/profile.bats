@@ -69,20 +69,17 @@ load lib
     same "uses of layer 0" "$(json layers.0.uses run2/profile.json)" "$(awk -F, '$5 == 0' table | wc -l)"
     same "uses of expert 3 in layer 2" "$(json layers.2.uses_by_expert.3 run2/profile.json)" "$(awk -F, '$5 == 2 && $7 == 3' table | wc -l)"
     same "experts.csv adds up" "$(awk -F, 'NR > 1 { n += $3 } END { print n }' run2/experts.csv)" "$(sed 1d table | wc -l)"
-    same "uses.folded adds up" "$(awk '{ n += $NF } END { print n }' run2/uses.folded)" "$(sed 1d table | wc -l)"
-    # lru with 4 kept in every layer, recounted from the table: the list of each layer, most recent first
-    recount=$(awk -F, 'NR > 1 && $2 == "decode" { k = $1 "," $5; if (k != last) { flush(); last = k; layer = $5; n = 0 } e[n++] = $7 }
-        function flush(   i, j, m, out, kept, t) { if (n == 0) return
-            if (!(layer in list)) list[layer] = " 0 1 2 3 "
-            for (i = 0; i < n; i++) { hits += index(list[layer], " " e[i] " ") > 0; all++ }
-            for (i = n - 1; i >= 0; i--) for (j = 0; j < i; j++) if (e[j] > e[j + 1]) { t = e[j]; e[j] = e[j + 1]; e[j + 1] = t }
-            out = " "; for (i = 0; i < n; i++) out = out e[i] " "
-            m = split(list[layer], old, " "); kept = n
-            for (i = 1; i <= m && kept < 4; i++) if (index(out, " " old[i] " ") == 0) { out = out old[i] " "; kept++ }
-            list[layer] = out }
-        END { flush(); printf "%.4f", hits / all }' table)
-    same "lru with 4" "$(printf %.4f "$(json curve.4.lru run2/profile.json)")" "$recount"
-    for file in profile.json experts.csv uses.folded report.html; do check "$file" test -s "run1/$file"; done
+    same "stacks.folded adds up" "$(awk '{ n += $NF } END { print n }' run2/stacks.folded)" "$(sed 1d table | wc -l)"
+    # every rate of every size, counted again
+    "$RECOUNT" table 6 8 >rates
+    while read -r q lru lfu dlfu static belady; do
+        for policy in lru lfu static belady; do
+            same "$policy with $q" "$(printf %.6f "$(json "curve.$q.$policy" run2/profile.json)")" "${!policy}"
+        done
+        # heat is summed in another order there: two experts with the same heat may change places
+        check "dlfu with $q" awk -v a="$(json "curve.$q.dlfu" run2/profile.json)" -v b="$dlfu" 'BEGIN { exit !((a - b) ^ 2 < 0.003 ^ 2) }'
+    done <rates
+    for file in profile.json experts.csv stacks.folded report.html; do check "$file" test -s "run1/$file"; done
     check "a page below 5 MB" test "$(wc -c <run1/report.html)" -lt 5000000
     check "that asks no network" sh -c "! grep -oE '(src|href)=\"?https?:' run1/report.html"
 }
@@ -130,4 +127,102 @@ load lib
     exits 0
     prints 'fewer than 200 tokens'
     styled 6 MX-6005 profile report one.trace --out /nonexistent/dir
+}
+
+# A Chrome trace: what is on one thread lies beside or inside each other, by its times alone.
+nests() { # FILE
+    sed -n 's/^{"ph":"X","pid":1,"tid":\([0-9]*\),.*"ts":\([0-9.]*\),"dur":\([0-9.]*\),.*/\1 \2 \3/p' "$1" |
+        awk '{ printf "%d %d %d\n", $1, $2 * 1000 + 0.5, $3 * 1000 + 0.5 }' | sort -k1,1n -k2,2n -k3,3nr |
+        awk '{ if ($1 != lane) { lane = $1; depth = 0 }
+            while (depth > 0 && end[depth] <= $2) depth--
+            if (depth > 0 && $2 + $3 > end[depth]) { print "tid " $1 ": " $2 " for " $3 " ends after " end[depth]; bad = 1 }
+            end[++depth] = $2 + $3; n++ } END { exit bad || n < 100 }'
+}
+
+@test "profile run: an answer, its report, spans that nest, and figures that add up" {
+    mox profile run "$DEMO" --raw -p 'It was a bright' -n 60 --ram-experts 40% --temp 0.7 --seed 3 --heat off -o run1
+    exits 0
+    for q in 1 2 3 4 5 6 7; do prints "^$q\. "; done
+    prints 'of the time waits for experts'
+    prints 'ms waited at'
+    for file in run.trace profile.json experts.csv stacks.folded trace.json report.html; do check "$file" test -s "run1/$file"; done
+    is_json run1/trace.json
+    check "spans nest in each lane" nests run1/trace.json
+    for lane in 'step thread' 'I/O thread' 'read in flight 1'; do check "a lane for the $lane" grep -q "\"$lane\"" run1/trace.json; done
+    for what in attention router experts logits sampling text read place 'wait for experts' look-ahead; do
+        check "spans of $what" grep -q "\"name\":\"$what\"" run1/trace.json
+    done
+    mox profile report run1 --json
+    exits 0
+    tokens=$(json measured.answer.tokens)
+    same "a step for each token but the last" "$tokens" "$(json served.answer.tokens)"
+    check "parts add up to the time" awk -v all="$(json measured.answer.seconds)" -v parts="$(for k in 0 1 2 3 4 5 6; do json measured.answer.parts.$k.seconds; done | tr '\n' ' ')" \
+        'BEGIN { n = split(parts, p); for (i = 1; i <= n; i++) s += p[i]; exit !(all > 0 && (s - all) ^ 2 < 1e-12) }'
+    check "stacks have the same time" awk -v a="$(json measured.answer.seconds)" -v b="$(json measured.prompt.seconds)" \
+        '{ n += $NF } END { t = (a + b) * 1e6; exit !(n > 0.8 * t && n < 1.01 * t) }' run1/stacks.folded
+    same "nothing is missing" "$(json trust.dropped_uses) $(json trust.dropped_spans) $(json trust.whole)" '0 0 true'
+    same "the settings" "$(json run.ctx) $(json run.threads)" "512 $(json run.threads)"
+    bytes=$(grep -c '"name":"read"' run1/trace.json)
+    at_least "reads" "$bytes" 10
+    mox profile run "$DEMO" --raw -p hi -n 4 --ram-experts 40% --heat off -o only.trace --json
+    exits 0
+    schema moxie.profile/1
+    check "the trace alone" test -s only.trace
+    styled 2 MX-2002 profile run "$DEMO" -p hi
+    says 'needs a place'
+    styled 2 MX-2002 profile run "$DEMO" -p hi -o x --dry-run
+    styled 2 MX-2002 profile -o x run
+    styled 6 MX-6005 profile run "$DEMO" -p hi -o /nonexistent/dir
+    mox profile run --help
+    exits 0
+    prints 'moxie profile run'
+}
+
+@test "diff: what differs between two runs, and models that cannot be compared" {
+    mox run "$DEMO" --raw -p 'It was a bright' -n 30 --ram-experts 30% --heat off --record a.trace --timings
+    mox run "$DEMO" --raw -p 'It was a bright' -n 30 --ram-experts 70% --policy lru --heat off --record b.trace
+    mox profile diff a.trace b.trace
+    exits 0
+    prints '^policy  *auto -> lru'
+    prints '^found in RAM'
+    prints_not '^ctx '
+    mox profile diff a.trace b.trace --json
+    schema moxie.profile_diff/1
+    same "one machine" "$(json same_machine)" true
+    check "more experts, more hits" awk -v a="$(json resident.0)" -v b="$(json resident.1)" 'BEGIN { exit !(b > a && a > 0) }'
+    cp out diff.json
+    mox profile export --csv b.trace
+    same "the second rate, recounted" "$(printf %.4f "$(json resident.1 diff.json)")" \
+        "$(awk -F, '$2 == "decode" { n++; r += $9 == "ram" } END { printf "%.4f", r / n }' out)"
+    mox run "$A" --raw -p 'abc' -n 4 --ram-experts 50% --heat off --record c.trace
+    styled 3 MX-3001 profile diff a.trace c.trace
+    says 'of two models'
+    styled 2 MX-2002 profile diff a.trace
+    styled 6 MX-6002 profile diff a.trace missing.trace
+}
+
+@test "traces that were cut off or changed: one error each, and never a wrong table" {
+    mox run "$DEMO" --raw -p 'It was' -n 6 --ram-experts 50% --heat off --record good.trace --timings
+    n=$(wc -c <good.trace)
+    for cut in 31 40 $((n / 3)) $((n / 2)) $((n - 1)); do
+        head -c "$cut" good.trace >bad.trace
+        styled 3 MX-3001 profile report bad.trace
+    done
+    head -c $((n - 48)) good.trace >killed.trace # all but its end
+    mox profile report killed.trace
+    exits 0
+    prints 'the trace has no end'
+    for at in 0 4 33 $((n / 2)) $((n - 40)); do
+        cp good.trace bad.trace
+        printf '\377\377\377\377' | dd of=bad.trace bs=1 seek="$at" conv=notrunc status=none
+        mox profile report bad.trace
+        check "offset $at: an answer or one error" sh -c "[ $rc = 0 ] || { [ $rc = 3 ] && [ \$(grep -c error: err) = 1 ]; }"
+    done
+    styled 3 MX-3001 profile report good.trace --model "$A"
+    says 'of another model'
+    mox run "$DEMO" --raw -p 'It was' -n 6 --ram-experts 50% --heat off --record plain.trace
+    styled 3 MX-3001 profile export --chrome plain.trace
+    says 'has no times'
+    styled 2 MX-2002 profile export good.trace
+    styled 2 MX-2002 profile export --csv --chrome good.trace
 }
