@@ -134,7 +134,7 @@ const mox_command mox_commands[] = {
      .run = mox_cmd_verify},
     {.name = "profile",
      .bit = MOX_CMD_PROFILE,
-     .usage = "run|report|what-if|diff|export|import TRACE [--model FILE] [--out DIR]",
+     .usage = "run|report|what-if|diff|export|import TRACE [-m FILE] [-o DIR]",
      .summary = "where the time goes, is the cache good, what would more buy",
      .examples = "  moxie profile run mixtral.gguf -p \"Why?\" --ram 12G -o run1\n"
                  "  moxie profile report run1 --model mixtral.gguf --ram 12G --out run1\n"

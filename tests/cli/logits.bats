@@ -45,6 +45,7 @@ ids() { echo 1 17 400 23 99 5 300 >ids; }
 --verify always
 --hugepages off
 --record trace
+--timings
 --config none
 .
     check "--record wrote a trace" test "$(head -c 4 trace)" = MOXT

@@ -50,6 +50,7 @@ text() { printf 'Once upon a time there was a king who had three sons and a daug
 --verify always
 --hugepages off
 --record trace
+--timings
 --config none
 .
     check "--record wrote a trace" test "$(head -c 4 trace)" = MOXT

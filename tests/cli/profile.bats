@@ -132,7 +132,7 @@ load lib
 # A Chrome trace: what is on one thread lies beside or inside each other, by its times alone.
 nests() { # FILE
     sed -n 's/^{"ph":"X","pid":1,"tid":\([0-9]*\),.*"ts":\([0-9.]*\),"dur":\([0-9.]*\),.*/\1 \2 \3/p' "$1" |
-        awk '{ printf "%d %d %d\n", $1, $2 * 1000 + 0.5, $3 * 1000 + 0.5 }' | sort -k1,1n -k2,2n -k3,3nr |
+        awk '{ printf "%d %.0f %.0f\n", $1, $2 * 1000, $3 * 1000 }' | sort -k1,1n -k2,2n -k3,3nr |
         awk '{ if ($1 != lane) { lane = $1; depth = 0 }
             while (depth > 0 && end[depth] <= $2) depth--
             if (depth > 0 && $2 + $3 > end[depth]) { print "tid " $1 ": " $2 " for " $3 " ends after " end[depth]; bad = 1 }
@@ -221,6 +221,9 @@ nests() { # FILE
     styled 3 MX-3001 profile report good.trace --model "$A"
     says 'of another model'
     mox run "$DEMO" --raw -p 'It was' -n 6 --ram-experts 50% --heat off --record plain.trace
+    mox profile export --folded plain.trace -o plain.folded
+    exits 0
+    same "uses in stacks" "$(awk '{ n += $NF } END { print n }' plain.folded)" "$("$BIN" profile export --csv plain.trace | sed 1d | wc -l)"
     styled 3 MX-3001 profile export --chrome plain.trace
     says 'has no times'
     styled 2 MX-2002 profile export good.trace
