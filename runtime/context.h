@@ -8,20 +8,21 @@
 
 #include "offload/topo.h"
 #include "runtime/core/pool.h"
-#include "runtime/dev/spec.h"
-#include "runtime/graph/device.h"
+#include "runtime/dev/module.h"
+#include "runtime/graph/card.h"
 #include "runtime/moxie.h"
 #include "runtime/plan/placement.h"
 
-/* What a context holds of a GPU; dev NULL: it has none. */
-typedef struct mox_ctx_gpu {
-    mox_dev *dev;
-    mox_ops *ops;
-    mox_stream *stream;
-    mox_buf dense, kv, buffers; /* in its memory */
-    mox_buf near, slots;        /* the host's buffers and the store's arena, pinned */
-    mox_arena kv_arena, buffer_arena;
-} mox_ctx_gpu;
+/* What a context holds of devices with memory of their own; n of `cards` 0: it has none. */
+typedef struct mox_ctx_cards {
+    const mox_dev_module *module; /* NULL: the CPU plays them, or there are none */
+    mox_cards cards;
+    mox_card card[MOX_PLAN_MAX_DEVICES];
+    mox_graph graph[MOX_PLAN_MAX_DEVICES - 1]; /* of all but the first card, whose is the context's own */
+    uint32_t id[MOX_PLAN_MAX_DEVICES];         /* of the module's devices */
+    uint64_t free_bytes[MOX_PLAN_MAX_DEVICES]; /* of their memory */
+    mox_buf buffers, slots;                    /* the host's buffers and the store's arena, pinned */
+} mox_ctx_cards;
 
 struct mox_ctx {
     mox_cfg cfg;
@@ -34,13 +35,10 @@ struct mox_ctx {
     mox_pool *pool;
     mox_dev *dev;
     mox_ops *ops;
-    mox_ctx_gpu gpu;
     mox_store *store;
     mox_graph graph;
-    mox_devices devices;
+    mox_ctx_cards on;
     mox_replay_of_run replay;
-    mox_device device_of[MOX_PLAN_MAX_DEVICES];
-    uint64_t device_bytes[MOX_PLAN_MAX_DEVICES]; /* free */
     mox_arena dense, kv, buffers, store_arena;
     mox_hash128_state hash;
     char *text; /* one token's text */
@@ -61,19 +59,16 @@ struct mox_ctx {
 MOX_NODISCARD mox_err mox_ctx_map(mox_ctx *ctx);
 void mox_ctx_check_huge(mox_ctx *ctx);
 
-/* device.c. mox_ctx_open_gpu: the device that cfg.device names, unless that is the CPU. Errors MOX_E_DEVICE, MOX_E_TYPE (a
- * tensor without kernels there). mox_ctx_map_gpu: its lines of the plan. mox_ctx_move_dense: once the dense weights have
- * been read. */
-MOX_NODISCARD mox_err mox_ctx_device_spec(const mox_ctx *ctx, mox_dev_spec *out);
-MOX_NODISCARD mox_err mox_ctx_open_gpu(mox_ctx *ctx);
-MOX_NODISCARD mox_err mox_ctx_map_gpu(mox_ctx *ctx);
-MOX_NODISCARD mox_err mox_ctx_move_dense(mox_ctx *ctx);
-void mox_ctx_close_gpu(mox_ctx *ctx);
-/* devices.c. open: what cfg.device names, without memory yet. start: memory as planned; the store's link. stop: all back,
- * after the store. Errors: MOX_E_DEVICE, none that can be used; MOX_E_OPTION. */
-MOX_NODISCARD mox_err mox_ctx_devices_open(mox_ctx *ctx);
-MOX_NODISCARD mox_err mox_ctx_devices_start(mox_ctx *ctx);
-void mox_ctx_devices_stop(mox_ctx *ctx);
+/* cards.c. find: what cfg.device names and how much memory is free there, before the plan. start: opened, with memory as
+ * planned, before the host's is taken, since they pin it. take: the graphs' memory, on the host and there. move_dense: once
+ * the dense weights have been read. stop: all back, after the store. Errors: MOX_E_DEVICE, none that can be used;
+ * MOX_E_OPTION; MOX_E_TYPE, a tensor without kernels there. */
+MOX_NODISCARD mox_err mox_ctx_cards_find(mox_ctx *ctx);
+MOX_NODISCARD mox_err mox_ctx_cards_start(mox_ctx *ctx);
+void mox_ctx_cards_take(mox_ctx *ctx);
+void mox_ctx_cards_set_ops(mox_ctx *ctx);
+MOX_NODISCARD mox_err mox_ctx_cards_move_dense(mox_ctx *ctx);
+void mox_ctx_cards_stop(mox_ctx *ctx);
 
 /* heat.c. mox_ctx_heat_bytes: what take allocates, for the plan. take: Errors MOX_E_NO_MEMORY. load: what to fill by, or
  * NULL; save: at close, while the store is there. */

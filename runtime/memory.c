@@ -51,7 +51,7 @@ static void lock_arenas(mox_ctx *ctx)
 {
     mox_arena *a[N_ARENAS];
     uint64_t bytes = 0;
-    if (ctx->gpu.dev) {
+    if (ctx->on.cards.n) {
         return; /* pinned, or said why not */
     }
     list_arenas(ctx, a);
@@ -79,11 +79,11 @@ static void lock_arenas(mox_ctx *ctx)
     }
 }
 
-/* A line whose memory a GPU reads and writes. */
+/* A line whose memory devices read and write. */
 static mox_err pin_line(mox_ctx *ctx, mox_arena *a, mox_buf *buf, uint64_t bytes)
 {
-    mox_dev *dev = ctx->gpu.dev;
-    if (!dev || bytes == 0) {
+    mox_dev *dev = ctx->on.card[0].dev;
+    if (!dev || bytes == 0 || ctx->cfg.dry_run) {
         return map_line(ctx, a, bytes);
     }
     MOX_TRY(dev->ops->mem_alloc(dev, bytes, MOX_MEM_PINNED,
@@ -95,13 +95,10 @@ static mox_err pin_line(mox_ctx *ctx, mox_arena *a, mox_buf *buf, uint64_t bytes
 mox_err mox_ctx_map(mox_ctx *ctx)
 {
     const mox_plan *p = &ctx->plan;
-    MOX_TRY(map_line(ctx, &ctx->dense, ctx->gpu.dev ? p->gpu_dense_bytes : p->dense_bytes));
+    MOX_TRY(map_line(ctx, &ctx->dense, ctx->on.cards.n ? p->load_bytes : p->dense_bytes));
     MOX_TRY(map_line(ctx, &ctx->kv, p->kv_bytes));
-    MOX_TRY(pin_line(ctx, &ctx->buffers, &ctx->gpu.near, p->buffer_bytes));
-    MOX_TRY(pin_line(ctx, &ctx->store_arena, &ctx->gpu.slots, ctx->place.store_bytes));
-    if (ctx->gpu.dev) {
-        MOX_TRY(mox_ctx_map_gpu(ctx));
-    }
+    MOX_TRY(pin_line(ctx, &ctx->buffers, &ctx->on.buffers, p->buffer_bytes));
+    MOX_TRY(pin_line(ctx, &ctx->store_arena, &ctx->on.slots, ctx->place.store_bytes));
     if (!ctx->cfg.dry_run) {
         lock_arenas(ctx);
     }

@@ -87,9 +87,6 @@ static mox_err resolve_dims(mox_ctx *ctx)
     d->n_batch = batch < positions ? batch : (uint32_t)positions;
     d->kv = c->kv;
     d->act_f32 = c->act_f32;
-    mox_dev_spec device;
-    MOX_TRY(mox_ctx_device_spec(ctx, &device));
-    d->gpu = device.kind != MOX_DEV_CPU;
     d->look_ahead = c->look_ahead;
     if ((unsigned)c->kv >= MOX_KV_TYPES || mox_kv_row_bytes(c->kv, h->kv.k_dim) == 0 ||
         mox_kv_row_bytes(c->kv, h->kv.v_dim) == 0) {
@@ -145,14 +142,16 @@ static mox_err prepare(mox_ctx *ctx)
         ctx->text_bytes = MOX_STOP_BYTES + 2 * mox_detok_max(ctx->tokenizer); /* held, a token, a flush */
         metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
     }
-    MOX_TRY(mox_ctx_devices_open(ctx));
+    MOX_TRY(mox_ctx_cards_find(ctx));
     mox_plan_in in = {.m = ctx->model,
                       .dims = &ctx->dims,
                       .cfg = &ctx->cfg,
                       .policy = policy,
                       .metadata_bytes = metadata,
-                      .n_devices = ctx->devices.n,
-                      .device_bytes = ctx->device_bytes};
+                      .n_devices = ctx->on.cards.n,
+                      .device_bytes = ctx->on.free_bytes,
+                      .module_bytes = ctx->on.module ? ctx->on.module->own_bytes : 0,
+                      .played = !ctx->on.module};
     MOX_TRY(mox_plan_make(&in, &ctx->plan, &ctx->place));
     report(ctx, "header", 1, 1);
     return MOX_OK;
@@ -169,14 +168,7 @@ static mox_err allocate(mox_ctx *ctx)
 {
     MOX_TRY(mox_ctx_map(ctx));
     mox_graph *g = &ctx->graph;
-    *g = (mox_graph){.m = ctx->model,
-                     .dims = ctx->dims,
-                     .kept = ctx->plan.kept,
-                     .devices = ctx->devices.n ? &ctx->devices : NULL};
-    if (ctx->gpu.dev) {
-        g->dev = ctx->gpu.dev;
-        g->dev_arena = &ctx->gpu.buffer_arena;
-    }
+    *g = (mox_graph){.m = ctx->model, .dims = ctx->dims, .kept = ctx->plan.kept};
     if (ctx->cfg.dry_run) {
         return MOX_OK;
     }
@@ -187,8 +179,12 @@ static mox_err allocate(mox_ctx *ctx)
     touch(&ctx->kv);
     touch(&ctx->buffers);
     mox_model_take_dense(ctx->model, &ctx->dense);
+    if (ctx->on.cards.n) {
+        mox_ctx_cards_take(ctx);
+        return MOX_OK;
+    }
     mox_graph_take_buffers(g, &ctx->buffers);
-    mox_graph_take_kv(g, ctx->gpu.dev ? &ctx->gpu.kv_arena : &ctx->kv);
+    mox_graph_take_kv(g, &ctx->kv);
     return MOX_OK;
 }
 
@@ -210,12 +206,11 @@ static mox_err start_device(mox_ctx *ctx)
     MOX_TRY(mox_dev_cpu_create(&ctx->dev));
     mox_isa isa = ctx->cfg.isa < 0 ? mox_isa_best() : (mox_isa)ctx->cfg.isa;
     MOX_TRY(mox_ops_cpu_create(&ctx->ops, ctx->pool, isa));
-    if (ctx->gpu.dev) {
-        ctx->graph.stream = ctx->gpu.stream;
-        ctx->graph.ops = ctx->gpu.ops;
+    if (ctx->on.cards.n) {
+        mox_ctx_cards_set_ops(ctx);
         return MOX_OK;
     }
-    ctx->graph.ops = ctx->ops;
+    ctx->graph.ops = ctx->graph.host_ops = ctx->ops;
     MOX_TRY(ctx->dev->ops->stream_create(ctx->dev, &ctx->graph.stream));
     return MOX_OK;
 }
@@ -232,9 +227,12 @@ static mox_err start_store(mox_ctx *ctx)
     s->io_override_ctx = ctx->cfg.io_override_ctx;
     s->pool = ctx->pool;
     s->reserve_only = ctx->cfg.dry_run;
-    MOX_TRY(mox_ctx_devices_start(ctx));
+    s->vram.link = mox_cards_link(&ctx->on.cards);
     MOX_TRY(mox_store_create(&ctx->store, s, &ctx->store_arena));
     ctx->graph.store = ctx->store;
+    for (uint32_t i = 1; i < ctx->on.cards.n; i++) {
+        ctx->on.graph[i - 1].store = ctx->store;
+    }
     if (ctx->cfg.dry_run) {
         return MOX_OK;
     }
@@ -282,23 +280,33 @@ static double seconds_since(uint64_t begin)
     return (double)(mox_now_ns() - begin) / 1e9;
 }
 
+/* "emu and cpu avx2, 2 threads" */
+static void name_device(mox_ctx *ctx)
+{
+    uint32_t n = ctx->on.module ? ctx->on.cards.n : 0;
+    char many[16] = "";
+    if (n > 1) {
+        snprintf(many, sizeof many, "%u ", n);
+    }
+    snprintf(ctx->device, sizeof ctx->device, "%s%s%s%s, %u thread%s", many, n ? ctx->on.module->name : "",
+             n ? " and " : "", ctx->ops->name, ctx->dims.n_threads, ctx->dims.n_threads == 1 ? "" : "s");
+}
+
 static mox_err bring_up(mox_ctx *ctx)
 {
     MOX_TRY(prepare(ctx));
-    MOX_TRY(mox_ctx_open_gpu(ctx));
+    MOX_TRY(mox_ctx_cards_start(ctx));
     MOX_TRY(allocate(ctx));
     if (ctx->cfg.dry_run) {
         snprintf(ctx->device, sizeof ctx->device, "cpu, dry run");
         return start_store(ctx);
     }
     MOX_TRY(start_device(ctx));
-    snprintf(ctx->device, sizeof ctx->device, "%s%s%s, %u thread%s", ctx->gpu.dev ? ctx->gpu.ops->name : "",
-             ctx->gpu.dev ? " and " : "", ctx->ops->name, ctx->dims.n_threads,
-             ctx->dims.n_threads == 1 ? "" : "s");
+    name_device(ctx);
     uint64_t begin = mox_now_ns();
     MOX_TRY(load_dense(ctx));
-    if (ctx->gpu.dev) {
-        MOX_TRY(mox_ctx_move_dense(ctx));
+    if (ctx->on.cards.n) {
+        MOX_TRY(mox_ctx_cards_move_dense(ctx));
     }
     for (uint32_t i = 0; i < ctx->model->n_weights; i++) {
         ctx->load.dense_bytes += ctx->model->weights[i].file_bytes;
@@ -352,11 +360,11 @@ void mox_close(mox_ctx **pctx)
         mox_ctx_heat_save(ctx);
         mox_store_destroy(&ctx->store);
     }
-    mox_ctx_devices_stop(ctx);
+    mox_ctx_cards_stop(ctx);
     if (ctx->ops) {
         mox_ops_destroy(&ctx->ops);
     }
-    if (ctx->graph.stream && !ctx->gpu.dev) {
+    if (ctx->graph.stream) {
         ctx->dev->ops->stream_destroy(ctx->dev, &ctx->graph.stream);
     }
     if (ctx->dev) {
@@ -368,12 +376,8 @@ void mox_close(mox_ctx **pctx)
     if (ctx->topo) {
         mox_topo_destroy(&ctx->topo);
     }
-    if (ctx->gpu.dev) { /* both were its to pin */
-        mox_ctx_close_gpu(ctx);
-    } else {
-        mox_arena_unmap(&ctx->store_arena);
-        mox_arena_unmap(&ctx->buffers);
-    }
+    mox_arena_unmap(&ctx->store_arena);
+    mox_arena_unmap(&ctx->buffers);
     mox_arena_unmap(&ctx->kv);
     mox_arena_unmap(&ctx->dense);
     free(ctx->text);
@@ -422,9 +426,6 @@ uint64_t mox_actual_bytes(const mox_ctx *ctx)
         sizeof *ctx + mox_model_bytes(ctx->model) + mox_ctx_heat_bytes(ctx) + mox_ctx_record_bytes(ctx);
     if (ctx->tokenizer) {
         metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
-    }
-    for (uint32_t i = 0; i < ctx->devices.n; i++) {
-        metadata += ctx->device_of[i].near_buf.bytes;
     }
     return metadata + ctx->dense.bytes + ctx->kv.bytes + ctx->buffers.bytes + ctx->store_arena.bytes;
 }

@@ -165,7 +165,7 @@ static void totals(mox_ctx *ctx, mox_counters *c, mox_use_counters *per_layer)
     *c = ctx->graph.counters;
     if (ctx->store && !ctx->cfg.dry_run) {
         mox_store_counters(ctx->store, c, per_layer);
-        const mox_vram_counters *own = &ctx->devices.counters.vram;
+        const mox_vram_counters *own = &ctx->on.cards.counters.vram;
         c->vram.crossed += own->crossed;
         c->vram.crossed_bytes += own->crossed_bytes;
         c->vram.cpu += own->cpu;

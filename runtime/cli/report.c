@@ -20,10 +20,12 @@ void mox_report_plan(const mox_plan *plan)
     char floor_text[24], budget[24];
     for (uint32_t i = 0; i < plan->n_devices; i++) {
         const mox_plan_device *d = &plan->device[i];
-        mox_ui_line("plan: device %u, %s of %s = %u experts of %u layers %s + staging %s + buffers %s", i,
-                    mox_human(d->total_bytes, a[0]), mox_human(d->limit_bytes, a[1]), d->n_experts,
-                    d->n_layers, mox_human(d->expert_bytes, a[2]), mox_human(d->staging_bytes, a[3]),
-                    mox_human(d->buffer_bytes, a[4]));
+        mox_ui_line(
+            "plan: device %u, %s of %s = dense %s + KV %s + buffers %s + staging %s + %u experts of %u "
+            "layers %s",
+            i, mox_human(d->total_bytes, a[0]), mox_human(d->limit_bytes, a[1]),
+            mox_human(d->dense_bytes, a[2]), mox_human(d->kv_bytes, a[3]), mox_human(d->buffer_bytes, a[4]),
+            mox_human(d->staging_bytes, a[5]), d->n_experts, d->n_layers, mox_human(d->expert_bytes, a[6]));
     }
     if (plan->budget_bytes > 0) {
         mox_ui_line("plan: %u of %u experts stay in RAM (%.0f %%), budget %s, floor %s", plan->kept_total,
@@ -61,18 +63,20 @@ void mox_report_plan_json(mox_json *j, const char *key, const mox_plan *plan)
     }
     mox_json_array_end(j);
     if (plan->n_devices) {
-        mox_json_u64(j, "link_bytes", plan->link_bytes);
+        mox_json_u64(j, "load_bytes", plan->load_bytes);
         mox_json_u64(j, "experts_in_vram", plan->vram_experts);
         mox_json_array(j, "devices");
         for (uint32_t i = 0; i < plan->n_devices; i++) {
             const mox_plan_device *d = &plan->device[i];
             mox_json_object(j, NULL);
             mox_json_u64(j, "limit_bytes", d->limit_bytes);
+            mox_json_u64(j, "dense_bytes", d->dense_bytes);
+            mox_json_u64(j, "kv_bytes", d->kv_bytes);
             mox_json_u64(j, "expert_bytes", d->expert_bytes);
             mox_json_u64(j, "staging_bytes", d->staging_bytes);
             mox_json_u64(j, "buffer_bytes", d->buffer_bytes);
             mox_json_u64(j, "total_bytes", d->total_bytes);
-            mox_json_u64(j, "moe_layers", d->n_layers);
+            mox_json_u64(j, "layers", d->n_layers);
             mox_json_u64(j, "experts", d->n_experts);
             mox_json_object_end(j);
         }

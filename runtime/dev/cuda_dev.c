@@ -164,14 +164,12 @@ static mox_err cuda_mem_free_bytes(mox_dev *dev, size_t *free_bytes, size_t *tot
 static mox_err cuda_stream_create(mox_dev *dev, mox_stream **out)
 {
     cuda_dev *d = of(dev);
+    CUDA_TRY(d->id, cudaSetDevice(d->id), "to make a stream");
     mox_stream *s = malloc(sizeof *s);
     if (!s) {
         return MOX_FAIL(MOX_E_NO_MEMORY, "GPU %d: no memory for a stream", d->id);
     }
-    cudaError_t e = cudaSetDevice(d->id);
-    if (e == cudaSuccess) {
-        e = cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking);
-    }
+    const cudaError_t e = cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking);
     if (e != cudaSuccess) {
         free(s);
         return mox_cuda_refused(d->id, e, "cudaStreamCreateWithFlags", "a stream");
@@ -199,14 +197,12 @@ static mox_err cuda_stream_wait(mox_dev *dev, mox_stream *s)
 static mox_err cuda_event_create(mox_dev *dev, mox_event **out)
 {
     cuda_dev *d = of(dev);
+    CUDA_TRY(d->id, cudaSetDevice(d->id), "to make an event");
     mox_event *ev = malloc(sizeof *ev);
     if (!ev) {
         return MOX_FAIL(MOX_E_NO_MEMORY, "GPU %d: no memory for an event", d->id);
     }
-    cudaError_t e = cudaSetDevice(d->id);
-    if (e == cudaSuccess) {
-        e = cudaEventCreateWithFlags(&ev->event, cudaEventDisableTiming);
-    }
+    const cudaError_t e = cudaEventCreateWithFlags(&ev->event, cudaEventDisableTiming);
     if (e != cudaSuccess) {
         free(ev);
         return mox_cuda_refused(d->id, e, "cudaEventCreateWithFlags", "an event");

@@ -50,6 +50,7 @@ const mox_dev_module *mox_dev_module_make(void)
     static const mox_dev_module table = {.abi = MOX_DEV_ABI,
                                          .shape = MOX_DEV_SHAPE,
                                          .name = mox_backend_name,
+                                         .own_bytes = sizeof(uint32_t),
                                          .start = start,
                                          .count = count,
                                          .info = info,

@@ -33,7 +33,8 @@ typedef struct mox_dev_open_cfg {
 
 typedef struct mox_dev_module {
     uint32_t abi, shape;
-    const char *name; /* "cuda" "emu" */
+    const char *name;   /* "cuda" "emu" */
+    uint64_t own_bytes; /* of a device's memory that open takes */
     /* Once before all else; again only while no device is open. */
     mox_err (*start)(const mox_dev_spec *spec, mox_err_info *(*err_record)(void));
     mox_err (*count)(uint32_t *n);

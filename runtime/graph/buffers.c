@@ -5,7 +5,7 @@
  * what both sides need is taken in both.
  */
 #include "runtime/core/bits.h"
-#include "runtime/graph/device.h"
+#include "runtime/graph/card.h"
 
 enum { ALIGN = 64 };
 
@@ -130,6 +130,12 @@ static kind_masks find_kinds(const mox_graph *g)
     return k;
 }
 
+/* Some routers multiply an expert's input, not its output. */
+static bool weighs_input(const mox_hparams *h)
+{
+    return h->router.gating == MOX_GATING_SIGMOID_TOP;
+}
+
 static uint32_t larger(uint32_t a, uint32_t b)
 {
     return a > b ? a : b;
@@ -231,7 +237,7 @@ static void take_moe_extras(mox_graph *g, unsigned kinds, mox_arena *a)
 {
     const mox_hparams *h = &g->m->h;
     uint32_t n = g->dims.n_batch;
-    bool weighed = h->router.gating == MOX_GATING_SIGMOID_TOP;
+    bool weighed = weighs_input(h);
     if (weighed || h->d_ff_shared || h->residual_scale != 1.0f) {
         g->moe.merge_weights = take_f32(a, n, mox_graph_ranks(h));
     }
@@ -242,56 +248,63 @@ static void take_moe_extras(mox_graph *g, unsigned kinds, mox_arena *a)
 }
 
 /* The scratch of the largest call: experts of all rows. */
-static size_t expert_scratch(const mox_graph *g, uint32_t n)
+static size_t expert_scratch(const mox_graph *g, uint32_t n, bool on_card)
 {
     const mox_hparams *h = &g->m->h;
     uint32_t uses = n * h->top_k, most = uses < h->n_experts ? uses : h->n_experts;
     size_t largest = 0;
     for (uint32_t l = 0; l < g->m->n_moe_layers; l++) {
         const mox_expert_layout *e = &g->m->layouts[l];
-        size_t bytes = g->dev_arena
-                           ? mox_experts_device_lay_out(e->type[MOX_SLAB_DOWN], e->d_ff, most, uses).bytes
-                           : mox_experts_scratch_bytes(e, most, uses, g->dims.n_threads, g->dims.act_f32);
+        size_t bytes = on_card ? mox_experts_device_lay_out(e->type[MOX_SLAB_DOWN], e->d_ff, most, uses).bytes
+                               : mox_experts_scratch_bytes(e, most, uses, g->dims.n_threads, g->dims.act_f32);
         largest = bytes > largest ? bytes : largest;
     }
     return largest;
 }
 
-/* What the host reads of the router, and writes for the experts. */
-static void take_moe_near(mox_graph *g, mox_arena *a)
+/* What the host reads of the router, and writes for the experts; what it needs to compute some of them. */
+static void take_moe_near(mox_graph *g, unsigned kinds, mox_arena *a)
 {
+    const mox_hparams *h = &g->m->h;
     mox_moe_buffers *b = &g->moe;
-    size_t uses = (size_t)g->dims.n_batch * g->m->h.top_k;
+    uint32_t n = g->dims.n_batch, uses = n * h->top_k;
     if (!g->dev_arena) {
         b->near_ids = b->ids;
         b->near_weights = b->weights;
         b->near_tok = b->tok;
         b->near_out_row = b->out_row;
+        b->near_e = b->e;
+        b->near_scratch = b->scratch;
+        b->near_scratch_bytes = b->scratch_bytes;
         return;
     }
     b->near_ids = take_u32(a, uses);
     b->near_weights = take_f32(a, 1, uses);
     b->near_tok = take_u32(a, uses);
     b->near_out_row = take_u32(a, uses);
+    take_acts(&b->near_acts, kinds, weighs_input(h) ? uses : n, h->d_model, a);
+    b->near_e = take_f32(a, (size_t)n * mox_graph_ranks(h), h->d_model);
+    b->near_scratch_bytes = expert_scratch(g, n, false);
+    b->near_scratch = mox_arena_take(a, b->near_scratch_bytes, ALIGN);
 }
 
-static void take_moe(mox_graph *g, rooms *r)
+static void take_moe(mox_graph *g, unsigned kinds, rooms *r)
 {
     const mox_hparams *h = &g->m->h;
     mox_moe_buffers *b = &g->moe;
     uint32_t n = g->dims.n_batch;
-    b->scratch_bytes = expert_scratch(g, n);
+    b->scratch_bytes = expert_scratch(g, n, g->dev_arena && !g->played);
     b->ids = take_u32(r->far, (size_t)n * h->top_k);
     b->weights = take_f32(r->far, n, h->top_k);
     b->start = take_u32(r->near, h->n_experts + 1);
     b->tok = take_u32(r->far, (size_t)n * h->top_k);
     b->out_row = take_u32(r->far, (size_t)n * h->top_k);
-    take_moe_near(g, r->near);
     b->needs = mox_arena_take(r->near, h->n_experts * sizeof *b->needs, ALIGN);
     b->leases = mox_arena_take(r->near, h->n_experts * sizeof *b->leases, ALIGN);
     b->uses = mox_arena_take(r->near, h->n_experts * sizeof *b->uses, ALIGN);
     b->e = take_f32(r->far, (size_t)n * mox_graph_ranks(h), h->d_model);
     b->scratch = mox_arena_take(r->far, b->scratch_bytes, ALIGN);
+    take_moe_near(g, kinds, r->near);
     b->ahead_h = take_f32(r->far, MOX_AHEAD_ROWS, h->d_model);
     uint32_t guessed = mox_store_guess_ranks(h->top_k, h->n_experts);
     b->ahead_ids = take_u32(r->far, MOX_AHEAD_ROWS * guessed);
@@ -312,6 +325,32 @@ static void take_inputs(const mox_graph *g, mox_arena *a, mox_step_inputs *in)
     in->bytes = a->used - begin;
 }
 
+/* Experts' biases for the CPU: the weights themselves lie on the card. */
+static void take_biases(mox_graph *g, mox_arena *a)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < g->m->n_ops; i++) {
+        const mox_layer_op *op = &g->m->ops[i];
+        for (int b = 0; op->kind == MOX_LAYER_MOE && b < MOX_SLABS; b++) {
+            n += op->moe.bias[b] != NULL;
+        }
+    }
+    if (n == 0) {
+        return;
+    }
+    g->near_bias = mox_arena_take(a, (size_t)g->m->n_moe_layers * MOX_SLABS * sizeof *g->near_bias, ALIGN);
+    for (uint32_t i = 0; i < g->m->n_ops; i++) {
+        const mox_layer_op *op = &g->m->ops[i];
+        for (int s = 0; op->kind == MOX_LAYER_MOE && s < MOX_SLABS; s++) {
+            const mox_weight *w = op->moe.bias[s];
+            const float *copy = w ? take_f32(a, w->rows, w->cols) : NULL;
+            if (a->base) {
+                g->near_bias[(size_t)op->moe.moe_layer * MOX_SLABS + s] = copy;
+            }
+        }
+    }
+}
+
 /* What lives through a step. */
 static void take_lasting(mox_graph *g, const kind_masks *kinds, rooms *r)
 {
@@ -327,6 +366,8 @@ static void take_lasting(mox_graph *g, const kind_masks *kinds, rooms *r)
         take_inputs(g, r->near, &g->near);
         g->rope_factors =
             g->m->rope_freqs || g->m->rope_freqs_long ? take_f32(r->near, 1, h->n_rot / 2) : NULL;
+        g->near_x = take_f32(r->near, most, h->d_model);
+        take_biases(g, r->near);
     }
     g->batch = mox_arena_take(r->near, n * sizeof *g->batch, ALIGN);
     g->want = take_u32(r->near, n);
@@ -337,8 +378,8 @@ static void take_lasting(mox_graph *g, const kind_masks *kinds, rooms *r)
         g->state = mox_arena_take(r->near, h->n_layers * sizeof *g->state, ALIGN);
         g->states = mox_arena_take(r->near, g->dims.n_seq * sizeof *g->states, ALIGN);
     }
-    if (g->devices && h->n_experts) {
-        mox_devices_take(g->devices, &(mox_device_shape){g->m, &g->dims}, r->near);
+    if (g->cards && h->n_experts) {
+        mox_cards_take(g->cards, g->m, &g->dims, r->near);
     }
 }
 
@@ -366,7 +407,7 @@ void mox_graph_take_buffers(mox_graph *g, mox_arena *a)
         next_user(&r, kinds.shared); /* a shared expert's rows live beside the others' */
     }
     if (g->m->n_moe_layers) {
-        take_moe(g, &r);
+        take_moe(g, kinds.experts, &r);
         take_moe_extras(g, kinds.experts, r.far);
         next_user(&r, false);
     }
@@ -414,6 +455,9 @@ void mox_graph_take_kv(mox_graph *g, mox_arena *a)
 {
     for (uint32_t i = 0; i < g->m->n_ops; i++) {
         const mox_layer_op *op = &g->m->ops[i];
+        if (g->cards && g->cards->of_layer[op->layer] != g->card) {
+            continue;
+        }
         if (op->kind == MOX_LAYER_ATTENTION) {
             mox_kv_view v = take_cache(g, a);
             if (a->base) {

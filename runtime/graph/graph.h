@@ -34,7 +34,6 @@ typedef struct mox_dims {
     uint32_t n_ctx, n_seq, n_batch, n_threads;
     mox_kv_type kv;
     bool act_f32, look_ahead;
-    bool gpu; /* kernels have memory of their own */
 } mox_dims;
 
 /* One input in the kinds that its readers need; quantised at most once per kind. */
@@ -91,6 +90,11 @@ typedef struct mox_moe_buffers {                  /* valid within one MoE op */
     uint32_t *tok, *out_row;                      /* [n * k], grouped by expert */
     uint32_t *near_ids, *near_tok, *near_out_row; /* the same where the host reads and writes them */
     float *near_weights;
+    /* on a card: what experts need that the CPU computes; else those of the kernels */
+    mox_act_set near_acts;
+    float *near_e;
+    void *near_scratch;
+    size_t near_scratch_bytes;
     mox_need *needs;      /* [n_experts] */
     mox_lease *leases;    /* [n_experts] */
     mox_expert_use *uses; /* [n_experts] of the leases */
@@ -105,17 +109,19 @@ typedef struct mox_moe_buffers {                  /* valid within one MoE op */
     float *ahead_weights; /* the same */
 } mox_moe_buffers;
 
-typedef struct mox_devices mox_devices; /* device.h */
+typedef struct mox_cards mox_cards; /* card.h */
 
 typedef struct mox_graph {
     const mox_model *m;
     mox_dims dims;
-    mox_ops *ops;
+    mox_ops *ops, *host_ops; /* host_ops: the CPU's, for experts that a card does not compute */
     mox_stream *stream;
-    mox_dev *dev; /* with memory of its own: kernels and host do not see each other's; NULL: they do */
+    mox_cards *cards;     /* NULL: it runs on the CPU */
+    uint32_t card;        /* which one it runs on: kernels and host do not see each other's memory */
+    mox_dev *dev;         /* the card's; NULL: none */
     mox_arena *dev_arena; /* where its part goes while memory is taken; NULL: all is taken from one arena */
+    bool played;          /* the CPU plays the card */
     mox_store *store;     /* NULL: no MoE layers */
-    mox_devices *devices; /* that compute experts beside the CPU; NULL: none */
     mox_trace_writer *trace;   /* NULL: not recording */
     uint64_t lap_ns;           /* until when the step thread's time is accounted for in the trace */
     mox_replay_of_run *replay; /* NULL: the router decides */
@@ -139,9 +145,11 @@ typedef struct mox_graph {
     float *x, *h; /* [n][d]: residual stream, normed input of an op */
     mox_act_set h_acts;
     void *mul_scratch;        /* of every product with a matrix */
-    mox_step_inputs in, near; /* as kernels see it, as the host does: the same without a device */
-    mox_row *batch;           /* [n_batch] rows that the session builds */
-    uint32_t *want;           /* [n_batch] rows whose logits are wanted */
+    mox_step_inputs in, near; /* as kernels see it, as the host does: the same without a card */
+    float *near_x;            /* with cards: rows on their way from one to the next */
+    const float **near_bias; /* with cards: the host's copies of experts' biases, [n_moe_layers][MOX_SLABS] */
+    mox_row *batch;          /* [n_batch] rows that the session builds */
+    uint32_t *want;          /* [n_batch] rows whose logits are wanted */
     /* share one piece of memory, used one after the other */
     mox_attention_buffers attention;
     mox_delta_buffers delta;
@@ -165,10 +173,11 @@ void mox_graph_span(mox_graph *g, mox_span_kind kind, uint64_t begin_ns, uint32_
 /* Between host and device, queued; nothing where they are one. wait: for all that is queued, and what kernels refused. */
 MOX_NODISCARD mox_err mox_graph_copy(mox_graph *g, void *dst, const void *src, size_t bytes);
 MOX_NODISCARD mox_err mox_graph_wait(mox_graph *g);
-/* mox_graph_move_dense: the dense weights, which `from` holds, into a device's memory. from may then be given back. */
-MOX_NODISCARD mox_err mox_graph_move_dense(mox_graph *g, mox_model *m, const mox_arena *from, mox_arena *to);
+/* mox_graph_keep_near: copies of those weights that the host reads as well, before they go to a card's memory. */
+void mox_graph_keep_near(mox_graph *g);
 
-/* Memory; with planning arenas these only count. */
+/* Memory; with planning arenas these only count. Graphs of several cards take the host's part from the same place of `a`:
+ * they share it. Of the cache a graph takes the layers of its card. */
 void mox_graph_take_buffers(mox_graph *g, mox_arena *a);
 void mox_graph_take_kv(mox_graph *g, mox_arena *a);
 

@@ -8,7 +8,7 @@
  * experts are in flight; this file takes all that are ready, computes them in one call and gives them back.
  */
 #include "runtime/core/clock.h"
-#include "runtime/graph/device.h"
+#include "runtime/graph/card.h"
 #include "runtime/graph/graph.h"
 
 #include <string.h>
@@ -50,14 +50,7 @@ static mox_err route(mox_graph *g, const mox_layer_op *op)
 {
     MOX_TRY_OP(op->layer, "ffn norm", mox_graph_norm(g, op->moe.norm, g->x, g->n, g->h));
     mox_router_args a = router_of(g, &op->moe, g->h);
-    MOX_TRY_OP(op->layer, "router", g->ops->router(g->ops, g->stream, &a));
-    if (!g->dev) {
-        return MOX_OK;
-    }
-    size_t uses = (size_t)g->n * g->m->h.top_k;
-    MOX_TRY(mox_graph_copy(g, g->moe.near_ids, g->moe.ids, uses * sizeof *g->moe.ids));
-    MOX_TRY(mox_graph_copy(g, g->moe.near_weights, g->moe.weights, uses * sizeof *g->moe.weights));
-    return g->dev->ops->stream_wait(g->dev, g->stream);
+    return mox_graph_named(g->ops->router(g->ops, g->stream, &a), op->layer, "router");
 }
 
 /* Group the uses by expert (a counting sort, rows in order within an expert) and list what is needed. */
@@ -178,49 +171,81 @@ static mox_merge_args merge_of(mox_graph *g, const mox_layer_op *op, const float
                             .d = g->m->h.d_model};
 }
 
-/* The experts of these leases, and the merge if they are the layer's last. */
+static const float *host_bias(const mox_graph *g, const mox_moe_op *op, int slab)
+{
+    const mox_weight *w = op->bias[slab];
+    return !w ? NULL : g->near_bias ? g->near_bias[(size_t)op->moe_layer * MOX_SLABS + slab] : w->f32;
+}
+
+/* The experts of these leases by the CPU, and the merge if they are the layer's last and it has the others. */
 static mox_err compute_experts(mox_graph *g, const mox_layer_op *op, const float *weights, uint32_t n_leases,
                                bool last)
 {
     mox_moe_buffers *b = &g->moe;
     const mox_hparams *h = &g->m->h;
-    bool weighed = weighs_input(h);
+    const mox_acts *x = g->cards ? b->near_acts.kind : weighs_input(h) ? b->in_acts.kind : g->h_acts.kind;
     for (uint32_t i = 0; i < n_leases; i++) {
         uint32_t first = b->start[b->leases[i].expert], end = b->start[b->leases[i].expert + 1];
         b->uses[i].first = first;
         b->uses[i].n = end - first;
         mox_expert_views(&g->m->layouts[op->moe.moe_layer], b->leases[i].slot, b->uses[i].mats);
         for (int s = 0; s < MOX_SLABS; s++) {
-            const mox_weight *bias = op->moe.bias[s];
-            b->uses[i].bias[s] = bias ? bias->f32 + (size_t)b->leases[i].expert * bias->cols : NULL;
+            const float *bias = host_bias(g, &op->moe, s);
+            b->uses[i].bias[s] = bias ? bias + (size_t)b->leases[i].expert * op->moe.bias[s]->cols : NULL;
         }
     }
     mox_merge_args merge = merge_of(g, op, weights);
     mox_experts_args a = {.use = b->uses,
                           .n_uses = n_leases,
-                          .x = weighed ? b->in_acts.kind : g->h_acts.kind,
-                          .tok = b->tok,
-                          .out_row = b->out_row,
-                          .e = b->e,
+                          .x = x,
+                          .tok = b->near_tok,
+                          .out_row = b->near_out_row,
+                          .e = b->near_e,
                           .merge = last ? &merge : NULL,
                           .act_f32 = g->dims.act_f32,
                           .glu = h->glu,
-                          .scratch = b->scratch,
-                          .scratch_bytes = b->scratch_bytes,
+                          .scratch = b->near_scratch,
+                          .scratch_bytes = b->near_scratch_bytes,
                           .arrived = b->leases[0].arriving ? arrived : NULL,
                           .arrived_ctx = g};
-    return mox_graph_named(g->ops->experts(g->ops, g->stream, &a), op->layer, "experts");
+    return mox_graph_named(g->host_ops->experts(g->host_ops, g->stream, &a), op->layer, "experts");
 }
 
-/* Whatever is ready goes in one call; what is missing is computed as it arrives. */
+/* Leases as the store gives them: what is ready is computed in one call, what is missing as it arrives. */
+static mox_err run_leases(mox_graph *g, const mox_layer_op *op, const float *weights, uint32_t n_needs)
+{
+    uint32_t layer = op->moe.moe_layer;
+    for (uint32_t done = 0, n = 0; done < n_needs; done += n) {
+        mox_graph_lap(g, MOX_SPAN_STORE, layer, 0);
+        uint64_t begin = mox_now_ns();
+        mox_err err = mox_store_next(g->store, g->moe.leases, n_needs, &n);
+        g->wait_ns += mox_now_ns() - begin;
+        mox_graph_lap(g, MOX_SPAN_WAIT, layer, n);
+        MOX_TRY(err);
+        uint32_t own = n;
+        err = g->cards ? mox_moe_card_take(g, op, n, &own) : MOX_OK;
+        bool last = done + n == n_needs && !g->cards;
+        if (err == MOX_OK && own > 0) {
+            err = compute_experts(g, op, weights, own, last);
+            mox_graph_lap(g, MOX_SPAN_EXPERTS, layer, own);
+        }
+        if (err == MOX_OK && g->cards) {
+            err = mox_moe_card_taken(g);
+            mox_graph_lap(g, MOX_SPAN_DEVICE, layer, n - own);
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            mox_store_release(g->store, &g->moe.leases[i]);
+        }
+        MOX_TRY(err);
+    }
+    return MOX_OK;
+}
+
 static mox_err run_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_needs)
 {
     const float *weights;
     uint32_t layer = op->moe.moe_layer;
-    size_t uses = (size_t)g->n * g->m->h.top_k;
     MOX_TRY(merge_weights(g, &op->moe, &weights));
-    MOX_TRY(mox_graph_copy(g, g->moe.tok, g->moe.near_tok, uses * sizeof *g->moe.tok));
-    MOX_TRY(mox_graph_copy(g, g->moe.out_row, g->moe.near_out_row, uses * sizeof *g->moe.out_row));
     if (op->moe.shared[MOX_SLAB_GATE]) {
         MOX_TRY(mox_graph_shared(g, op));
         mox_graph_lap(g, MOX_SPAN_SHARED, layer, g->n);
@@ -231,36 +256,9 @@ static mox_err run_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_need
         mox_ranks_args zero = {.y = g->h, .n = g->n, .k = d, .ranks = d, .scale = 0.0f}; /* ones times 0 */
         MOX_TRY(g->ops->ranks(g->ops, g->stream, &zero));
     }
-    for (uint32_t done = 0, n = 0; done < n_needs; done += n) {
-        mox_graph_lap(g, MOX_SPAN_STORE, layer, 0);
-        uint64_t begin = mox_now_ns();
-        mox_err err = mox_store_next(g->store, g->moe.leases, n_needs, &n);
-        g->wait_ns += mox_now_ns() - begin;
-        mox_graph_lap(g, MOX_SPAN_WAIT, layer, n);
-        MOX_TRY(err);
-        uint32_t own = n;
-        err = g->devices ? mox_moe_device_take(g, op, n, &own) : MOX_OK;
-        bool last = done + n == n_needs && !(g->devices && g->devices->active);
-        if (err == MOX_OK && own > 0) {
-            err = compute_experts(g, op, weights, own, last);
-            mox_graph_lap(g, MOX_SPAN_EXPERTS, layer, own);
-        }
-        if (err == MOX_OK && g->devices) {
-            err = mox_moe_device_taken(g);
-            mox_graph_lap(g, MOX_SPAN_DEVICE, layer, n - own);
-        }
-        if (err == MOX_OK && g->dev) { /* slots are used until then */
-            err = g->dev->ops->stream_wait(g->dev, g->stream);
-        }
-        for (uint32_t i = 0; i < n; i++) {
-            mox_store_release(g->store, &g->moe.leases[i]);
-        }
-        MOX_TRY(err);
-    }
-    if (g->devices && g->devices->active) {
+    MOX_TRY(run_leases(g, op, weights, n_needs));
+    if (g->cards) {
         mox_merge_args merge = merge_of(g, op, weights);
-        MOX_TRY(mox_moe_device_finish(g));
-        mox_graph_lap(g, MOX_SPAN_DEVICE, layer, 0);
         MOX_TRY(g->ops->merge(g->ops, g->stream, &merge));
         mox_graph_lap(g, MOX_SPAN_MERGE, layer, 0);
     }
@@ -282,7 +280,7 @@ static const mox_layer_op *next_moe(const mox_graph *g, const mox_layer_op *op)
 static void guess(mox_graph *g, const mox_layer_op *next, mox_guess_kind kind)
 {
     const mox_hparams *h = &g->m->h;
-    if (!g->dims.look_ahead || g->dev || !next || g->kept[next->moe.moe_layer] == h->n_experts) {
+    if (!g->dims.look_ahead || g->cards || !next || g->kept[next->moe.moe_layer] == h->n_experts) {
         return;
     }
     if (g->n * h->top_k >= USES_OF_ALL * h->n_experts) {
@@ -324,17 +322,28 @@ static void record(mox_graph *g, const mox_layer_op *op)
     }
 }
 
+/* On a card the host learns of the choice by a copy, and of the inputs with it. */
+static mox_err choose(mox_graph *g, const mox_layer_op *op)
+{
+    g->layer = op->moe.moe_layer;
+    MOX_TRY(route(g, op));
+    if (!g->cards) {
+        return MOX_OK;
+    }
+    MOX_TRY(quantise_input(g, op));
+    return mox_moe_card_fetch(g, op);
+}
+
 mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op)
 {
     uint32_t layer = op->moe.moe_layer;
-    g->layer = layer;
-    MOX_TRY(route(g, op));
+    MOX_TRY(choose(g, op));
     if (g->replay) {
         mox_replay_route(g->replay, op->moe.moe_layer, g->n, g->moe.near_ids);
     }
     mox_graph_lap(g, MOX_SPAN_ROUTER, layer, g->n);
     uint32_t n_needs = group_uses(g);
-    n_needs = g->devices ? mox_moe_device_begin(g, op, n_needs) : n_needs;
+    n_needs = g->cards ? mox_moe_card_begin(g, op, n_needs) : n_needs;
     /* Reads start here; quantising and looking ahead happen while they run. */
     mox_store_begin(g->store, layer, g->phase, g->moe.needs, n_needs);
     mox_graph_lap(g, MOX_SPAN_STORE, layer, n_needs);
@@ -342,11 +351,8 @@ mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op)
     guess(g, next, MOX_GUESS_NEXT);
     guess(g, second, MOX_GUESS_SECOND);
     mox_graph_lap(g, MOX_SPAN_AHEAD, layer, 0);
-    mox_err err = quantise_input(g, op);
-    mox_graph_lap(g, MOX_SPAN_INPUT, layer, g->n);
-    if (err == MOX_OK && g->devices) {
-        err = mox_moe_device_launch(g, op);
-    }
+    mox_err err = g->cards ? mox_moe_card_launch(g, op) : quantise_input(g, op);
+    mox_graph_lap(g, g->cards ? MOX_SPAN_DEVICE : MOX_SPAN_INPUT, layer, g->n);
     if (err == MOX_OK) {
         err = run_experts(g, op, n_needs);
     }
@@ -354,8 +360,8 @@ mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op)
         record(g, op);
     }
     mox_store_end(g->store);
-    if (g->devices) {
-        err = mox_moe_device_end(g, err != MOX_OK);
+    if (g->cards) {
+        err = mox_moe_card_end(g, err != MOX_OK);
     }
     mox_graph_lap(g, MOX_SPAN_STORE, layer, 0);
     MOX_TRY(err);

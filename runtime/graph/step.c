@@ -6,7 +6,7 @@
  */
 #include "runtime/core/bits.h"
 #include "runtime/core/clock.h"
-#include "runtime/graph/device.h"
+#include "runtime/graph/card.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -212,25 +212,27 @@ static mox_err run_ops(mox_graph *g)
     MOX_TRY(g->ops->embed(g->ops, g->stream, &embed));
     MOX_TRY(mox_graph_scale(g, g->x, g->n, g->m->h.d_model, g->m->h.embedding_scale));
     mox_graph_lap(g, MOX_SPAN_EMBED, 0, g->n);
+    mox_graph *at = g; /* of the card that has the layer */
     for (uint32_t i = 0; i < g->m->n_ops; i++) {
         const mox_layer_op *op = &g->m->ops[i];
         if (g->cancelled && g->cancelled(g->cancel_arg)) {
             return MOX_FAIL(MOX_E_CANCELLED, "stopped before layer %u", op->layer);
         }
+        MOX_TRY(mox_cards_enter(g, op->layer, &at));
         switch (op->kind) {
         case MOX_LAYER_ATTENTION:
-            MOX_TRY(mox_graph_attention(g, op));
-            mox_graph_lap(g, MOX_SPAN_ATTENTION, op->layer, g->n);
+            MOX_TRY(mox_graph_attention(at, op));
+            mox_graph_lap(at, MOX_SPAN_ATTENTION, op->layer, at->n);
             break;
         case MOX_LAYER_DELTA:
-            MOX_TRY(mox_graph_delta(g, op));
+            MOX_TRY(mox_graph_delta(at, op));
             break;
         case MOX_LAYER_FFN:
-            MOX_TRY(mox_graph_ffn(g, op));
-            mox_graph_lap(g, MOX_SPAN_FFN, op->layer, g->n);
+            MOX_TRY(mox_graph_ffn(at, op));
+            mox_graph_lap(at, MOX_SPAN_FFN, op->layer, at->n);
             break;
         case MOX_LAYER_MOE:
-            MOX_TRY(mox_graph_moe(g, op));
+            MOX_TRY(mox_graph_moe(at, op));
             break;
         }
     }
@@ -247,32 +249,84 @@ mox_err mox_graph_wait(mox_graph *g)
     return g->ops->check ? g->ops->check(g->ops, g->stream) : MOX_OK;
 }
 
-mox_err mox_graph_move_dense(mox_graph *g, mox_model *m, const mox_arena *from, mox_arena *to)
+/* Of all cards. */
+static mox_err wait_all(mox_graph *g)
 {
-    const mox_weight *w = rope_weight(g);
-    if (w) {
-        memcpy(g->rope_factors, w->f32, m->h.n_rot / 2 * sizeof *g->rope_factors);
+    for (uint32_t i = 0; g->cards && i < g->cards->n; i++) {
+        MOX_TRY(mox_graph_wait(g->cards->graph[i]));
     }
-    MOX_TRY(mox_graph_copy(g, to->base, from->base, from->used));
-    MOX_TRY(g->dev->ops->stream_wait(g->dev, g->stream));
-    mox_model_take_dense(m, to); /* the same places, counted from its beginning */
     return MOX_OK;
 }
 
-/* A device tells only at the end that a value was not finite. The ops then run once more, each waited for: the failure
+static void be_careful(mox_graph *g, bool on)
+{
+    for (uint32_t i = 0; g->cards && i < g->cards->n; i++) {
+        mox_ops *ops = g->cards->graph[i]->ops;
+        if (ops->careful) {
+            ops->careful(ops, on);
+        }
+    }
+}
+
+void mox_graph_keep_near(mox_graph *g)
+{
+    const mox_weight *w = rope_weight(g);
+    if (w) {
+        memcpy(g->rope_factors, w->f32, g->m->h.n_rot / 2 * sizeof *g->rope_factors);
+    }
+    for (uint32_t i = 0; g->near_bias && i < g->m->n_ops; i++) {
+        const mox_layer_op *op = &g->m->ops[i];
+        for (int s = 0; op->kind == MOX_LAYER_MOE && s < MOX_SLABS; s++) {
+            const mox_weight *b = op->moe.bias[s];
+            if (b) {
+                float *to = (float *)(uintptr_t)g->near_bias[(size_t)op->moe.moe_layer * MOX_SLABS + s];
+                memcpy(to, b->f32, (size_t)b->rows * b->cols * sizeof *to);
+            }
+        }
+    }
+}
+
+/* A card tells only at the end that a value was not finite. The ops then run once more, each waited for: the failure
  * is the same, and has a name. */
 static mox_err run_and_check(mox_graph *g)
 {
     mox_err err = run_ops(g);
-    err = err == MOX_OK ? mox_graph_wait(g) : err;
-    if (err != MOX_E_NUMERIC || !g->ops->careful) {
+    err = err == MOX_OK ? wait_all(g) : err;
+    if (err != MOX_E_NUMERIC || !g->cards) {
         return err;
     }
     mox_err_info first = *mox_err_last();
-    g->ops->careful(g->ops, true);
+    be_careful(g, true);
     err = run_ops(g);
-    g->ops->careful(g->ops, false);
+    be_careful(g, false);
     return err != MOX_OK ? err : mox_err_restore(&first);
+}
+
+/* What a step's graphs have in common, to those of all cards; and the inputs to their memory. */
+static mox_err share_step(mox_graph *g)
+{
+    for (uint32_t i = 0; g->cards && i < g->cards->n; i++) {
+        mox_graph *of = g->cards->graph[i];
+        of->rows = g->rows;
+        of->n = g->n;
+        of->phase = g->phase;
+        of->step_no = g->step_no;
+        of->trace = g->trace;
+        of->replay = g->replay;
+        of->wait_ns = 0;
+        of->lap_ns = g->lap_ns;
+        MOX_TRY(mox_graph_copy(of, of->in.base, g->near.base, g->near.bytes));
+    }
+    return MOX_OK;
+}
+
+static uint64_t waited_ns(const mox_graph *g)
+{
+    uint64_t ns = g->cards ? 0 : g->wait_ns;
+    for (uint32_t i = 0; g->cards && i < g->cards->n; i++) {
+        ns += g->cards->graph[i]->wait_ns;
+    }
+    return ns;
 }
 
 mox_err mox_graph_step(mox_graph *g, const mox_row *rows, uint32_t n, mox_phase phase)
@@ -291,17 +345,23 @@ mox_err mox_graph_step(mox_graph *g, const mox_row *rows, uint32_t n, mox_phase 
     make_rope(g);
     make_temperatures(g);
     mox_graph_states_begin(g);
-    MOX_TRY(mox_graph_copy(g, g->in.base, g->near.base, g->near.bytes));
-    MOX_TRY(run_and_check(g));
+    mox_err err = share_step(g);
+    err = err == MOX_OK ? run_and_check(g) : err;
+    if (err != MOX_OK) {
+        if (g->cards) {
+            mox_cards_drain(g->cards);
+        }
+        return err;
+    }
     mox_graph_states_commit(g);
     memcpy(g->seq_len, g->seq_new, g->dims.n_seq * sizeof *g->seq_len);
     mox_graph_span(g, MOX_SPAN_STEP, begin, 0, n);
     g->step_no++;
     g->counters.steps[phase]++;
     g->counters.tokens[phase] += n;
-    g->counters.compute_ns[phase] += mox_now_ns() - begin - g->wait_ns;
-    if (g->devices) {
-        mox_moe_device_step(g, mox_now_ns() - begin);
+    g->counters.compute_ns[phase] += mox_now_ns() - begin - waited_ns(g);
+    if (g->cards) {
+        mox_moe_card_step(g, mox_now_ns() - begin);
     }
     return MOX_OK;
 }
@@ -311,12 +371,11 @@ mox_err mox_graph_logits(mox_graph *g, const uint32_t *idx, uint32_t n, float *o
     uint64_t begin = mox_now_ns();
     const mox_model *m = g->m;
     size_t d = m->h.d_model;
-    for (uint32_t i = 0; i < n; i++) {
-        if (!g->dev) {
-            memcpy(g->gather + i * d, g->x + idx[i] * d, d * sizeof(float));
-        } else {
-            MOX_TRY(mox_graph_copy(g, g->gather + i * d, g->x + idx[i] * d, d * sizeof(float)));
-        }
+    for (uint32_t i = 0; !g->cards && i < n; i++) {
+        memcpy(g->gather + i * d, g->x + idx[i] * d, d * sizeof(float));
+    }
+    if (g->cards) {
+        MOX_TRY(mox_cards_gather(g, idx, n));
     }
     float *y = g->far_logits ? g->far_logits : out;
     MOX_TRY_OP(m->h.n_layers, "output norm", mox_graph_norm(g, m->output_norm, g->gather, n, g->h));

@@ -196,6 +196,9 @@ size_t mox_model_bytes(const mox_model *m);
 
 /* mox_model_take_dense: give every dense weight its place in the arena (with a planning arena: count). */
 void mox_model_take_dense(mox_model *m, mox_arena *a);
+void mox_model_take_weight(mox_weight *w, mox_arena *a); /* one of them */
+/* mox_weight_layer: the layer that a dense weight belongs to, by its name; UINT32_MAX: to none. */
+uint32_t mox_weight_layer(const mox_weight *w);
 /* mox_model_staging_bytes: the least that mox_model_load_dense can work with. */
 size_t mox_model_staging_bytes(const mox_model *m);
 /* mox_model_load_dense: read every dense weight in pieces through `staging`. Errors MOX_E_OPEN, MOX_E_IO,

@@ -16,7 +16,6 @@ typedef struct mox_placement {
     mox_store_layer layers[MOX_PLAN_MAX_LAYERS];
     size_t store_bytes; /* of its arena */
     mox_vram_layer vram[MOX_PLAN_MAX_LAYERS];
-    size_t far_bytes[MOX_PLAN_MAX_DEVICES], near_bytes[MOX_PLAN_MAX_DEVICES]; /* of devices; near: of RAM */
 } mox_placement;
 
 typedef struct mox_plan_in {
@@ -27,11 +26,15 @@ typedef struct mox_plan_in {
     uint64_t metadata_bytes;
     uint32_t n_devices;
     const uint64_t *device_bytes; /* [n_devices] that are free */
+    uint64_t module_bytes;        /* of each, what opening it takes */
+    bool played;                  /* the CPU plays the devices */
 } mox_plan_in;
 
 /* mox_plan_make: fill *plan and *place. Errors  MOX_E_NO_FIT with the floor and what would lower it. */
 MOX_NODISCARD mox_err mox_plan_make(const mox_plan_in *in, mox_plan *plan, mox_placement *place);
 
+/* mox_plan_limit: of free bytes those that `--vram` allows. */
+uint64_t mox_plan_limit(const mox_budget *b, uint64_t free_bytes);
 /* mox_plan_vram: layers to devices and experts to VRAM, before RAM is placed. Errors  MOX_E_NO_FIT. */
 MOX_NODISCARD mox_err mox_plan_vram(const mox_plan_in *in, mox_plan *plan, mox_placement *place);
 

@@ -7,7 +7,7 @@
  * not.
  */
 #include "runtime/core/bits.h"
-#include "runtime/graph/device.h"
+#include "runtime/graph/graph.h"
 #include "runtime/plan/placement.h"
 
 #include <math.h>
@@ -91,11 +91,17 @@ static uint64_t kept_bytes(const mox_placement *p, uint32_t *n_kept)
     return sum;
 }
 
+/* A layer whose experts all stay in VRAM has no use for RAM. */
+static bool in_vram(const mox_placement *p, uint32_t layer)
+{
+    return p->vram[layer].quota == p->store.n_experts;
+}
+
 static uint64_t whole_bytes(const mox_placement *p)
 {
     uint64_t sum = 0;
     for (uint32_t l = 0; l < p->store.n_layers; l++) {
-        sum += p->store.n_experts * p->layers[l].slot_bytes;
+        sum += in_vram(p, l) ? 0 : p->store.n_experts * p->layers[l].slot_bytes;
     }
     return sum;
 }
@@ -114,10 +120,16 @@ static void deal_count(mox_placement *p, uint64_t n)
 static void deal_bytes(mox_placement *p, uint64_t bytes)
 {
     uint64_t round = whole_bytes(p) / p->store.n_experts;
+    if (round == 0) {
+        return;
+    }
     uint64_t each = bytes / round < p->store.n_experts ? bytes / round : p->store.n_experts;
     bytes -= each * round;
     for (uint32_t l = 0; l < p->store.n_layers; l++) {
         mox_store_layer *layer = &p->layers[l];
+        if (in_vram(p, l)) {
+            continue;
+        }
         bool more = each < p->store.n_experts && bytes >= layer->slot_bytes;
         layer->quota = (uint32_t)each + more;
         bytes -= more ? layer->slot_bytes : 0;
@@ -136,7 +148,7 @@ static void drop_one(mox_placement *p)
 static uint64_t fixed_bytes(const mox_plan *plan)
 {
     return plan->process_bytes + plan->metadata_bytes + plan->dense_bytes + plan->kv_bytes +
-           plan->buffer_bytes + plan->link_bytes;
+           plan->buffer_bytes;
 }
 
 static mox_err no_fit(const mox_plan *plan, uint64_t budget)
@@ -226,13 +238,10 @@ static mox_err place_experts(const mox_plan_in *in, mox_placement *p)
     return count_store(p);
 }
 
-/* Everything that does not depend on the budget. */
+/* Everything that does not depend on the budget; with devices mox_plan_vram moves some of it to their memory. */
 static void count_fixed(const mox_plan_in *in, mox_plan *plan)
 {
-    mox_devices devices = {.n = in->n_devices};
-    mox_graph g = {.m = in->m, .dims = *in->dims, .devices = in->n_devices ? &devices : NULL};
-    mox_arena far = mox_arena_plan();
-    g.dev_arena = in->dims->gpu ? &far : NULL;
+    mox_graph g = {.m = in->m, .dims = *in->dims};
     mox_arena dense = mox_arena_plan(), buffers = mox_arena_plan(), kv = mox_arena_plan();
     mox_model_take_dense(in->m, &dense);
     mox_graph_take_buffers(&g, &buffers);
@@ -242,12 +251,6 @@ static void count_fixed(const mox_plan_in *in, mox_plan *plan)
     plan->dense_bytes = mox_round_up(dense.used, PAGE);
     plan->buffer_bytes = mox_round_up(buffers.used, PAGE);
     plan->kv_bytes = mox_round_up(kv.used, PAGE);
-    if (in->dims->gpu) { /* the host's memory for the dense weights is given back when they are over there */
-        plan->gpu_dense_bytes = plan->dense_bytes;
-        plan->gpu_kv_bytes = plan->kv_bytes;
-        plan->gpu_buffer_bytes = mox_round_up(far.used, PAGE);
-        plan->dense_bytes = plan->kv_bytes = 0;
-    }
     plan->n_layers = in->m->h.n_layers;
     plan->n_moe_layers = in->m->n_moe_layers;
     plan->n_experts = in->m->h.n_experts;

@@ -33,11 +33,14 @@ enum { MOX_PLAN_MAX_LAYERS = 512, MOX_PLAN_MAX_DEVICES = 8 };
 /* What one device's memory is for. */
 typedef struct mox_plan_device {
     uint64_t limit_bytes;   /* what was allowed or free */
+    uint64_t dense_bytes;   /* of its layers, and on the first device what belongs to no layer */
+    uint64_t kv_bytes;      /* of its layers */
+    uint64_t buffer_bytes;  /* activations, scratch, logits */
+    uint64_t staging_bytes; /* slots that experts pass through; 0 where all experts of its layers stay */
     uint64_t expert_bytes;  /* slots of experts that stay */
-    uint64_t staging_bytes; /* slots that experts pass through */
-    uint64_t buffer_bytes;  /* inputs, outputs, scratch */
-    uint64_t total_bytes;
-    uint32_t n_layers, n_experts; /* MoE layers, experts that stay */
+    uint64_t total_bytes; /* of the lines; the device's table of operations takes module_bytes beside them */
+    uint64_t module_bytes;
+    uint32_t n_layers, n_experts; /* layers, experts that stay */
 } mox_plan_device;
 
 typedef struct mox_plan {
@@ -50,8 +53,7 @@ typedef struct mox_plan {
     uint64_t io_bytes;      /* staging buffers, slot table, hashes */
     uint64_t transit_bytes; /* transit slots */
     uint64_t expert_bytes;  /* kept slots */
-    /* in a GPU's memory, apart from the lines above; 0 without one */
-    uint64_t gpu_dense_bytes, gpu_kv_bytes, gpu_buffer_bytes;
+    uint64_t load_bytes;    /* not in the total: the dense part, until it lies in the devices' memory */
     uint64_t total_bytes;
     uint64_t budget_bytes; /* what total may not pass; 0 when the budget was given in experts */
     uint64_t floor_bytes;  /* smallest budget that works with these options */
@@ -60,12 +62,11 @@ typedef struct mox_plan {
     uint32_t kept[MOX_PLAN_MAX_LAYERS]; /* per MoE layer */
     uint64_t slot_bytes[MOX_PLAN_MAX_LAYERS];
     uint32_t kept_total, experts_total, transit_slots, n_size_classes;
-    /* devices beside the CPU; none: the rest is 0 */
+    /* devices with memory of their own, which hold the dense part and the cache; none: the rest is 0 */
     uint32_t n_devices, vram_experts;
     mox_plan_device device[MOX_PLAN_MAX_DEVICES];
-    uint32_t vram_kept[MOX_PLAN_MAX_LAYERS];   /* per MoE layer */
-    uint32_t vram_device[MOX_PLAN_MAX_LAYERS]; /* whose memory */
-    uint64_t link_bytes; /* of RAM: what crosses the link to and from devices; in the total */
+    uint32_t layer_device[MOX_PLAN_MAX_LAYERS]; /* per layer of the model */
+    uint32_t vram_kept[MOX_PLAN_MAX_LAYERS];    /* per MoE layer */
     /* what was decided */
     uint32_t n_ctx, n_seq, n_batch, n_threads;
     const char *kv_type;

@@ -1,11 +1,12 @@
-/* Which experts VRAM holds, and of which device.
+/* What devices hold: which layers, and how many of their experts.
  *
- * Devices take whole layers, consecutive ones, in proportion to their free memory: a layer's step then meets one device. Of
- * a device's memory staging slots and buffers come first; what is left holds experts, evenly over its layers, for the
- * reason that RAM is dealt evenly. A number of experts is dealt to all layers by largest remainder.
+ * Devices take whole layers, consecutive ones, in proportion to their free memory: a layer's step then meets one device. A
+ * layer brings its dense weights and its part of the cache; buffers, and staging slots where not all experts stay, come
+ * with the device. What is left holds experts, evenly over its layers, for the reason that RAM is dealt evenly. A number of
+ * experts is dealt to all layers by largest remainder.
  */
 #include "runtime/core/bits.h"
-#include "runtime/graph/device.h"
+#include "runtime/graph/card.h"
 #include "runtime/plan/placement.h"
 
 #include <math.h>
@@ -16,10 +17,10 @@ typedef unsigned long long ull;
 #define MARGIN      1.0f           /* of heat: 2 moves a token instead of 23 on recorded Mixtral routing */
 #define MOVES_TOKEN 2              /* experts that may move in per token */
 
-static void split_layers(const mox_plan_in *in, mox_placement *p)
+static void split_layers(const mox_plan_in *in, mox_plan *plan, mox_placement *p)
 {
     double all = 0, before = 0;
-    uint32_t layer = 0, n = p->store.n_layers;
+    uint32_t layer = 0, n = in->m->h.n_layers;
     for (uint32_t i = 0; i < in->n_devices; i++) {
         all += (double)in->device_bytes[i];
     }
@@ -27,43 +28,73 @@ static void split_layers(const mox_plan_in *in, mox_placement *p)
         before += (double)in->device_bytes[i];
         uint32_t end = i + 1 == in->n_devices || all == 0 ? n : (uint32_t)llround(n * (before / all));
         for (; layer < end; layer++) {
-            p->vram[layer].device = i;
+            plan->layer_device[layer] = i;
+            plan->device[i].n_layers++;
+        }
+    }
+    for (uint32_t i = 0; i < in->m->n_ops; i++) {
+        const mox_layer_op *op = &in->m->ops[i];
+        if (op->kind == MOX_LAYER_MOE) {
+            p->vram[op->moe.moe_layer].device = plan->layer_device[op->layer];
         }
     }
 }
 
-/* Bytes of a device with the quotas as they stand: its own code on planning arenas. */
-static void count(const mox_plan_in *in, mox_placement *p, uint32_t i)
+static uint64_t round_line(size_t bytes)
 {
-    mox_device d = {.dev = NULL};
-    mox_device_shape shape = {in->m, in->dims};
-    mox_arena far = mox_arena_plan(), near = mox_arena_plan();
-    mox_device_take(&d, &shape, i, p->vram, &far, &near);
-    p->far_bytes[i] = far.used;
-    p->near_bytes[i] = mox_round_up(near.used, 4096);
+    return mox_round_up(bytes, MOX_CARD_ALIGN);
 }
 
-static mox_err no_fit(uint32_t device, uint64_t need, uint64_t limit)
+/* What a device holds beside experts: the graph's own code on planning arenas. The host's part comes out the same for
+ * each. */
+static void count_graph(const mox_plan_in *in, mox_plan *plan, uint32_t i, uint64_t *near_bytes)
+{
+    mox_plan_device *d = &plan->device[i];
+    mox_arena dense = mox_arena_plan(), kv = mox_arena_plan(), far = mox_arena_plan();
+    mox_arena near = mox_arena_plan();
+    mox_cards cards = {.n = in->n_devices, .of_layer = plan->layer_device};
+    mox_graph g = {
+        .m = in->m, .dims = *in->dims, .cards = &cards, .card = i, .dev_arena = &far, .played = in->played};
+    mox_graph_take_buffers(&g, &near);
+    mox_graph_take_kv(&g, &kv);
+    for (uint32_t w = 0; w < in->m->n_weights; w++) {
+        if (mox_cards_of_weight(&in->m->weights[w], plan->layer_device) == i) {
+            mox_model_take_weight(&in->m->weights[w], &dense);
+        }
+    }
+    d->dense_bytes = round_line(dense.used);
+    d->kv_bytes = round_line(kv.used);
+    d->buffer_bytes = round_line(far.used);
+    d->module_bytes = in->module_bytes;
+    *near_bytes = near.used;
+}
+
+static mox_err no_fit(uint32_t device, const mox_plan_device *d)
 {
     double mib = 1024.0 * 1024.0;
-    (void)MOX_FAIL(MOX_E_NO_FIT, "plan: device %u needs %llu bytes (%.1f MiB), %llu (%.1f MiB) may be used",
-                   device, (ull)need, (double)need / mib, (ull)limit, (double)limit / mib);
-    return mox_err_fix("fewer --vram-experts, a larger --vram, a smaller --batch, or --device cpu");
+    (void)MOX_FAIL(
+        MOX_E_NO_FIT,
+        "plan: device %u needs %llu bytes (%.1f MiB: dense %.1f, KV %.1f, buffers %.1f, staging %.1f, "
+        "experts %.1f), %llu (%.1f MiB) may be used",
+        device, (ull)(d->total_bytes + d->module_bytes), (double)d->total_bytes / mib,
+        (double)d->dense_bytes / mib, (double)d->kv_bytes / mib, (double)d->buffer_bytes / mib,
+        (double)d->staging_bytes / mib, (double)d->expert_bytes / mib, (ull)d->limit_bytes,
+        (double)d->limit_bytes / mib);
+    return mox_err_fix("fewer --vram-experts, a larger --vram, a smaller --ctx or --batch, or --device cpu");
 }
 
-static uint64_t limit_of(const mox_budget *b, uint64_t free_bytes)
+uint64_t mox_plan_limit(const mox_budget *b, uint64_t free_bytes)
 {
-    uint64_t most = free_bytes;
     switch (b->kind) {
     case MOX_BUDGET_BYTES:
-        return b->bytes < most ? b->bytes : most;
+        return b->bytes < free_bytes ? b->bytes : free_bytes;
     case MOX_BUDGET_PCT:
-        return (uint64_t)((double)most * b->pct / 100.0);
+        return (uint64_t)((double)free_bytes * b->pct / 100.0);
     case MOX_BUDGET_EXPERTS:
     case MOX_BUDGET_EXPERTS_PCT:
-        return most;
+        return free_bytes;
     default:
-        return most > 2 * LEFT_FREE ? most - LEFT_FREE : most;
+        return free_bytes > 2 * LEFT_FREE ? free_bytes - LEFT_FREE : free_bytes;
     }
 }
 
@@ -79,7 +110,7 @@ static void deal_number(const mox_budget *b, mox_placement *p)
 }
 
 /* One more for each layer of the device in turn, while it fits. */
-static void deal_rest(mox_placement *p, uint32_t device, uint64_t left)
+static void deal_bytes(mox_placement *p, uint32_t device, uint64_t left)
 {
     bool more = true;
     while (more) {
@@ -95,64 +126,86 @@ static void deal_rest(mox_placement *p, uint32_t device, uint64_t left)
     }
 }
 
-static void write_device(const mox_plan_in *in, mox_plan *plan, const mox_placement *p, uint32_t i,
-                         size_t fixed)
+/* Of a device's layers: all experts' bytes, those of the experts that stay, and four of the largest slot. */
+typedef struct slots {
+    uint64_t all, kept, staging;
+    uint32_t n_kept, n_all;
+} slots;
+
+static slots count_slots(const mox_placement *p, uint32_t device)
 {
-    mox_plan_device *d = &plan->device[i];
-    mox_device measure = {.dev = NULL};
-    mox_device_shape shape = {in->m, in->dims};
-    mox_arena far = mox_arena_plan(), near = mox_arena_plan();
-    mox_device_take(&measure, &shape, i, NULL, &far, &near);
-    d->total_bytes = p->far_bytes[i];
-    d->staging_bytes = MOX_STAGING_SLOTS * measure.staging_bytes;
-    d->buffer_bytes = fixed - d->staging_bytes;
-    d->expert_bytes = d->total_bytes - fixed;
+    slots s = {0};
     for (uint32_t l = 0; l < p->store.n_layers; l++) {
-        d->n_layers += p->vram[l].device == i;
-        d->n_experts += p->vram[l].device == i ? p->vram[l].quota : 0;
+        uint64_t slot = mox_vram_slot_bytes(p->layers[l].slot_bytes);
+        if (p->vram[l].device == device) {
+            s.all += p->store.n_experts * slot;
+            s.n_all += p->store.n_experts;
+            s.kept += p->vram[l].quota * slot;
+            s.n_kept += p->vram[l].quota;
+            s.staging = MOX_STAGING_SLOTS * slot > s.staging ? MOX_STAGING_SLOTS * slot : s.staging;
+        }
     }
+    return s;
+}
+
+static mox_err place_device(const mox_plan_in *in, mox_plan *plan, mox_placement *p, uint32_t i)
+{
+    const mox_budget *b = &in->cfg->vram;
+    bool number = b->kind == MOX_BUDGET_EXPERTS || b->kind == MOX_BUDGET_EXPERTS_PCT;
+    mox_plan_device *d = &plan->device[i];
+    uint64_t fixed = d->dense_bytes + d->kv_bytes + d->buffer_bytes;
+    slots s = count_slots(p, i);
+    d->limit_bytes = mox_plan_limit(b, in->device_bytes[i]);
+    uint64_t left = d->limit_bytes > fixed + d->module_bytes ? d->limit_bytes - fixed - d->module_bytes : 0;
+    if (!number && b->kind != MOX_BUDGET_MIN) { /* staging only where something will cross */
+        deal_bytes(p, i, s.all <= left ? s.all : left > s.staging ? left - s.staging : 0);
+        s = count_slots(p, i);
+    }
+    d->staging_bytes = s.n_kept == s.n_all ? 0 : s.staging;
+    d->expert_bytes = s.kept;
+    d->n_experts = s.n_kept;
+    d->total_bytes = fixed + d->staging_bytes + d->expert_bytes;
     plan->vram_experts += d->n_experts;
-    plan->link_bytes += p->near_bytes[i];
+    return d->total_bytes + d->module_bytes > d->limit_bytes ? no_fit(i, d) : MOX_OK;
+}
+
+/* Victims go down into a slot more. Experts come in by moves, a token's worth at a time. */
+static void configure_store(mox_plan *plan, mox_placement *p)
+{
+    uint64_t biggest = 0;
+    for (uint32_t l = 0; l < p->store.n_layers; l++) {
+        plan->vram_kept[l] = p->vram[l].quota;
+        biggest = p->layers[l].slot_bytes > biggest ? p->layers[l].slot_bytes : biggest;
+    }
+    p->store.vram =
+        (mox_vram_cfg){.layers = p->vram, .margin = MARGIN, .bytes_per_token = MOVES_TOKEN * biggest};
+    p->store.transit_slots++;
 }
 
 mox_err mox_plan_vram(const mox_plan_in *in, mox_plan *plan, mox_placement *p)
 {
     const mox_budget *b = &in->cfg->vram;
-    bool number = b->kind == MOX_BUDGET_EXPERTS || b->kind == MOX_BUDGET_EXPERTS_PCT;
-    if (in->n_devices == 0 || p->store.n_layers == 0) {
+    uint64_t near_bytes = 0;
+    if (in->n_devices == 0) {
         return MOX_OK;
     }
     plan->n_devices = in->n_devices;
-    split_layers(in, p);
-    size_t fixed[MOX_PLAN_MAX_DEVICES];
+    split_layers(in, plan, p);
     for (uint32_t i = 0; i < in->n_devices; i++) {
-        count(in, p, i); /* no quotas yet */
-        fixed[i] = p->far_bytes[i];
+        count_graph(in, plan, i, &near_bytes);
     }
-    if (number) {
+    /* the host's memory for the dense weights is given back when they are over there */
+    plan->load_bytes = plan->dense_bytes;
+    plan->dense_bytes = plan->kv_bytes = 0;
+    plan->buffer_bytes = mox_round_up(near_bytes, 4096);
+    if (p->store.n_layers && (b->kind == MOX_BUDGET_EXPERTS || b->kind == MOX_BUDGET_EXPERTS_PCT)) {
         deal_number(b, p);
     }
     for (uint32_t i = 0; i < in->n_devices; i++) {
-        uint64_t limit = plan->device[i].limit_bytes = limit_of(b, in->device_bytes[i]);
-        if (!number && b->kind != MOX_BUDGET_MIN && fixed[i] <= limit) {
-            deal_rest(p, i, limit - fixed[i]);
-        }
-        count(in, p, i);
-        if (p->far_bytes[i] > limit) {
-            return no_fit(i, p->far_bytes[i], limit);
-        }
-        write_device(in, plan, p, i, fixed[i]);
+        MOX_TRY(place_device(in, plan, p, i));
     }
-    for (uint32_t l = 0; l < p->store.n_layers; l++) {
-        plan->vram_kept[l] = p->vram[l].quota;
-        plan->vram_device[l] = p->vram[l].device;
+    if (p->store.n_layers) {
+        configure_store(plan, p);
     }
-    uint64_t biggest = 0;
-    for (uint32_t l = 0; l < p->store.n_layers; l++) {
-        biggest = p->layers[l].slot_bytes > biggest ? p->layers[l].slot_bytes : biggest;
-    }
-    p->store.vram =
-        (mox_vram_cfg){.layers = p->vram, .margin = MARGIN, .bytes_per_token = MOVES_TOKEN * biggest};
-    p->store.transit_slots++; /* victims go down into it */
     return MOX_OK;
 }

@@ -1,5 +1,5 @@
-/* Whole models on the emulated GPU: dense weights, cache, buffers and every product there, experts read out of RAM over
- * the link; the same bits as on the CPU. */
+/* Whole models on the emulated GPU: dense weights, cache, buffers, all experts and every product there; the same bits as on
+ * the CPU. */
 #include "graph/fixture.h"
 
 #include <criterion/criterion.h>
@@ -109,7 +109,7 @@ Test(dev_model, what_a_gpu_cannot_do_is_refused_at_open)
     mox_ctx *ctx = NULL;
     mox_cfg cfg = on_gpu(fx_plain("models/mixtral-a.gguf", 100, path, sizeof path), "emu:vram=10K", 8);
     cr_assert_eq(mox_open(&ctx, &cfg), MOX_E_NO_FIT);
-    cr_assert(strstr(mox_err_last()->msg, "bytes of device memory") != NULL, "%s", mox_err_last()->msg);
+    cr_assert(strstr(mox_err_last()->msg, "may be used") != NULL, "%s", mox_err_last()->msg);
     cfg = on_gpu(fx_audit("models/mixtral-a.gguf", path, sizeof path), "emu", 8);
     cr_assert_eq(mox_open(&ctx, &cfg), MOX_E_CONFLICT);
     cfg = on_gpu(fx_plain("models/mixtral-a.gguf", 100, path, sizeof path), "gpu", 8);
@@ -120,8 +120,8 @@ Test(dev_model, what_a_gpu_cannot_do_is_refused_at_open)
 /* The emulator's module fails a call in the middle of a step: an error by name, and the context can be closed. */
 Test(dev_model, a_step_whose_call_fails_says_which)
 {
-    static const char *const devices[] = {"emu:fail=launch@20", "emu:fail=cudaMemcpyAsync@9",
-                                          "emu:fail=cudaStreamSynchronize@5"};
+    static const char *const devices[] = {"emu:fail=launch@20", "emu:fail=cudaMemcpyAsync@30",
+                                          "emu:fail=cudaStreamSynchronize@3"};
     static const char *const says[] = {"launched", "cudaMemcpyAsync", "cudaStreamSynchronize"};
     for (int i = 0; i < 3; i++) {
         char path[1024];

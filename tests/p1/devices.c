@@ -25,6 +25,7 @@ static const mox_miss misses[] = {MOX_MISS_CPU, MOX_MISS_COPY, MOX_MISS_SPLIT, M
 static const double ram_pct[] = {30, 100};
 static const uint32_t batches[] = {1, 7, 64};
 static const char *const policies[] = {"dlfu", "lru"}; /* by a margin; always */
+static const char *device_dir; /* of modules; NULL: beside this program */
 static const char *devices[MAX_DEVICES] = {"cpu:vram=256M", "cpu:vram=256M,n=2"};
 static uint8_t n_levels[N_FACTORS] = {2, 5, 4, 2, 3, 2};
 
@@ -52,6 +53,7 @@ static void fill_cfg(mox_cfg *cfg, const char *model, uint32_t tokens, const cov
 {
     mox_cfg_defaults(cfg);
     cfg->model = model;
+    cfg->device_dir = device_dir;
     cfg->n_ctx = tokens;
     cfg->n_threads = 2;
     cfg->verify = MOX_VERIFY_ALWAYS;
@@ -221,6 +223,8 @@ int main(int argc, char **argv)
             a.configs = (uint32_t)strtoul(argv[++i], NULL, 10);
         } else if (i + 1 < argc && strcmp(argv[i], "--only") == 0) {
             a.only = argv[++i];
+        } else if (i + 1 < argc && strcmp(argv[i], "--modules") == 0) {
+            device_dir = argv[++i];
         } else if (i + 1 < argc && strcmp(argv[i], "--devices") == 0) {
             read_devices(argv[++i]);
         } else {
