@@ -204,6 +204,60 @@ static void patch_mxfp4(uint8_t *b, float spread, synth_rng *r)
     b[0] = (uint8_t)(e - (int)(synth_rng_next(r) >> 63));
 }
 
+/* NVFP4: four scales of a 3-bit mantissa times 2^(exponent - 8), none of them beyond what the spread asks for. */
+static void patch_nvfp4(uint8_t *b, float spread, synth_rng *r)
+{
+    uint8_t x = 0x7E;
+    float scale = 0;
+    do {
+        int exponent = x >> 3, mantissa = x & 7;
+        scale = exponent ? ldexpf((float)(8 + mantissa), exponent - 11) : ldexpf((float)mantissa, -10);
+    } while (scale * 5.85f > spread && --x > 1);
+    for (int i = 0; i < 4; i++) {
+        b[i] = (uint8_t)(x - (x > 1 ? synth_rng_next(r) >> 63 : 0));
+    }
+}
+
+/* The types whose scale is an f16 before their codes. */
+static void patch_iq2(uint8_t *b, float spread, synth_rng *r)
+{
+    put16(b, f16_bits(scale_of(spread, 55.0f, r)));
+}
+
+static void patch_iq3(uint8_t *b, float spread, synth_rng *r)
+{
+    put16(b, f16_bits(scale_of(spread, 141.0f, r)));
+}
+
+static void patch_iq1_s(uint8_t *b, float spread, synth_rng *r)
+{
+    put16(b, f16_bits(scale_of(spread, 7.2f, r)));
+}
+
+/* IQ1_M: four bits of the f16 on top of each of the last four words. */
+static void patch_iq1_m(uint8_t *b, float spread, synth_rng *r)
+{
+    uint16_t d = f16_bits(scale_of(spread, 7.2f, r));
+    for (int k = 0; k < 4; k++) {
+        uint8_t *high = b + 49 + 2 * k;
+        *high = (uint8_t)((*high & 15) | (d >> 4 * k & 15) << 4);
+    }
+}
+
+static void patch_tq1_0(uint8_t *b, float spread, synth_rng *r)
+{
+    put16(b + 52, f16_bits(scale_of(spread, 0.82f, r)));
+}
+
+/* TQ2_0: of two bits 3 is no code; it becomes 1, which is 0. */
+static void patch_tq2_0(uint8_t *b, float spread, synth_rng *r)
+{
+    for (int i = 0; i < 64; i++) {
+        b[i] &= (uint8_t) ~((b[i] & b[i] >> 1 & 0x55) << 1);
+    }
+    put16(b + 64, f16_bits(scale_of(spread, 0.71f, r)));
+}
+
 typedef void (*patch_fn)(uint8_t *block, float spread, synth_rng *r);
 
 /* Types with a patch; F32, F16 and BF16 are made value by value. */
@@ -212,7 +266,10 @@ static const patch_fn patches[MOX_TYPE_COUNT] = {
     [MOX_TYPE_Q5_1] = patch_q5_1,   [MOX_TYPE_Q8_0] = patch_q8_0,     [MOX_TYPE_Q2_K] = patch_q2_k,
     [MOX_TYPE_Q3_K] = patch_q3_k,   [MOX_TYPE_Q4_K] = patch_q4_k,     [MOX_TYPE_Q5_K] = patch_q5_k,
     [MOX_TYPE_Q6_K] = patch_q6_k,   [MOX_TYPE_IQ4_NL] = patch_iq4_nl, [MOX_TYPE_IQ4_XS] = patch_iq4_xs,
-    [MOX_TYPE_MXFP4] = patch_mxfp4,
+    [MOX_TYPE_MXFP4] = patch_mxfp4, [MOX_TYPE_NVFP4] = patch_nvfp4,   [MOX_TYPE_IQ1_S] = patch_iq1_s,
+    [MOX_TYPE_IQ1_M] = patch_iq1_m, [MOX_TYPE_IQ2_XXS] = patch_iq2,   [MOX_TYPE_IQ2_XS] = patch_iq2,
+    [MOX_TYPE_IQ2_S] = patch_iq2,   [MOX_TYPE_IQ3_XXS] = patch_iq3,   [MOX_TYPE_IQ3_S] = patch_iq3,
+    [MOX_TYPE_TQ1_0] = patch_tq1_0, [MOX_TYPE_TQ2_0] = patch_tq2_0,
 };
 
 static bool is_float(uint32_t type)

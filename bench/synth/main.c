@@ -37,7 +37,8 @@ static void usage(FILE *to)
                 "Writes a GGUF model of the given shape with random weights.\n\n"
                 "  --out FILE      what to write; with --split N: FILE-00001-of-0000N.gguf and so on\n"
                 "  --type TYPE     f32 f16 bf16 q4_0 q4_1 q5_0 q5_1 q8_0 q2_k q3_k q4_k q5_k q6_k iq4_nl "
-                "iq4_xs mxfp4,\n"
+                "iq4_xs mxfp4\n"
+                "                  nvfp4 iq1_s iq1_m iq2_xxs iq2_xs iq2_s iq3_xxs iq3_s tq1_0 tq2_0,\n"
                 "                  or the mix q4_k_m (default)\n"
                 "  --seed N        default 1; the same options and seed give the same bytes\n");
     for (int i = 0; i < N_OPTIONS; i++) {

@@ -22,7 +22,17 @@ static uint32_t fallback_32(uint32_t type)
     case MOX_TYPE_Q2_K:
     case MOX_TYPE_Q3_K:
     case MOX_TYPE_IQ4_XS:
+    case MOX_TYPE_IQ1_S:
+    case MOX_TYPE_IQ1_M:
+    case MOX_TYPE_IQ2_XXS:
+    case MOX_TYPE_IQ2_XS:
+    case MOX_TYPE_IQ2_S:
+    case MOX_TYPE_IQ3_XXS:
+    case MOX_TYPE_IQ3_S:
         return MOX_TYPE_IQ4_NL;
+    case MOX_TYPE_TQ1_0:
+    case MOX_TYPE_TQ2_0:
+        return MOX_TYPE_Q4_0;
     case MOX_TYPE_Q4_K:
         return MOX_TYPE_Q5_0;
     case MOX_TYPE_Q5_K:

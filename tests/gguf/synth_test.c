@@ -102,14 +102,32 @@ Test(synth, every_type_has_sane_values)
         const char *name;
         uint32_t type, narrow; /* narrow: what a row of 352 (11 x 32) takes */
     } types[] = {
-        {"f32", MOX_TYPE_F32, MOX_TYPE_F32},          {"f16", MOX_TYPE_F16, MOX_TYPE_F16},
-        {"bf16", MOX_TYPE_BF16, MOX_TYPE_BF16},       {"q4_0", MOX_TYPE_Q4_0, MOX_TYPE_Q4_0},
-        {"q4_1", MOX_TYPE_Q4_1, MOX_TYPE_Q4_1},       {"q5_0", MOX_TYPE_Q5_0, MOX_TYPE_Q5_0},
-        {"q5_1", MOX_TYPE_Q5_1, MOX_TYPE_Q5_1},       {"q8_0", MOX_TYPE_Q8_0, MOX_TYPE_Q8_0},
-        {"q2_k", MOX_TYPE_Q2_K, MOX_TYPE_IQ4_NL},     {"q3_k", MOX_TYPE_Q3_K, MOX_TYPE_IQ4_NL},
-        {"q4_k", MOX_TYPE_Q4_K, MOX_TYPE_Q5_0},       {"q5_k", MOX_TYPE_Q5_K, MOX_TYPE_Q5_1},
-        {"q6_k", MOX_TYPE_Q6_K, MOX_TYPE_Q8_0},       {"iq4_nl", MOX_TYPE_IQ4_NL, MOX_TYPE_IQ4_NL},
-        {"iq4_xs", MOX_TYPE_IQ4_XS, MOX_TYPE_IQ4_NL}, {"mxfp4", MOX_TYPE_MXFP4, MOX_TYPE_MXFP4},
+        {"f32", MOX_TYPE_F32, MOX_TYPE_F32},
+        {"f16", MOX_TYPE_F16, MOX_TYPE_F16},
+        {"bf16", MOX_TYPE_BF16, MOX_TYPE_BF16},
+        {"q4_0", MOX_TYPE_Q4_0, MOX_TYPE_Q4_0},
+        {"q4_1", MOX_TYPE_Q4_1, MOX_TYPE_Q4_1},
+        {"q5_0", MOX_TYPE_Q5_0, MOX_TYPE_Q5_0},
+        {"q5_1", MOX_TYPE_Q5_1, MOX_TYPE_Q5_1},
+        {"q8_0", MOX_TYPE_Q8_0, MOX_TYPE_Q8_0},
+        {"q2_k", MOX_TYPE_Q2_K, MOX_TYPE_IQ4_NL},
+        {"q3_k", MOX_TYPE_Q3_K, MOX_TYPE_IQ4_NL},
+        {"q4_k", MOX_TYPE_Q4_K, MOX_TYPE_Q5_0},
+        {"q5_k", MOX_TYPE_Q5_K, MOX_TYPE_Q5_1},
+        {"q6_k", MOX_TYPE_Q6_K, MOX_TYPE_Q8_0},
+        {"iq4_nl", MOX_TYPE_IQ4_NL, MOX_TYPE_IQ4_NL},
+        {"iq4_xs", MOX_TYPE_IQ4_XS, MOX_TYPE_IQ4_NL},
+        {"mxfp4", MOX_TYPE_MXFP4, MOX_TYPE_MXFP4},
+        {"nvfp4", MOX_TYPE_NVFP4, MOX_TYPE_Q8_0},
+        {"iq1_s", MOX_TYPE_IQ1_S, MOX_TYPE_IQ4_NL},
+        {"iq1_m", MOX_TYPE_IQ1_M, MOX_TYPE_IQ4_NL},
+        {"iq2_xxs", MOX_TYPE_IQ2_XXS, MOX_TYPE_IQ4_NL},
+        {"iq2_xs", MOX_TYPE_IQ2_XS, MOX_TYPE_IQ4_NL},
+        {"iq2_s", MOX_TYPE_IQ2_S, MOX_TYPE_IQ4_NL},
+        {"iq3_xxs", MOX_TYPE_IQ3_XXS, MOX_TYPE_IQ4_NL},
+        {"iq3_s", MOX_TYPE_IQ3_S, MOX_TYPE_IQ4_NL},
+        {"tq1_0", MOX_TYPE_TQ1_0, MOX_TYPE_Q4_0},
+        {"tq2_0", MOX_TYPE_TQ2_0, MOX_TYPE_Q4_0},
     };
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         cr_assert_eq(SYNTH("m.gguf", "--type", types[i].name, "--layers", "1", "--d-model", "512", "--d-ff",
@@ -251,7 +269,7 @@ Test(synth, wrong_options)
     cr_expect_eq(SYNTH("m.gguf", "--layers", "0"), 2);
     cr_expect_eq(SYNTH("m.gguf", "--layers", "two"), 2);
     cr_expect_eq(SYNTH("m.gguf", "--layers"), 2);
-    cr_expect_eq(SYNTH("m.gguf", "--type", "iq2_xs"), 2);
+    cr_expect_eq(SYNTH("m.gguf", "--type", "q8_1"), 2);
     cr_expect_eq(SYNTH("m.gguf", "--vocab", "200"), 2);
     cr_expect_eq(SYNTH("m.gguf", "--experts", "4", "--top-k", "5"), 2);
     cr_expect_eq(SYNTH("m.gguf", "--heads", "8", "--kv-heads", "3"), 2);

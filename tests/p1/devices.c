@@ -17,7 +17,7 @@
 #include <string.h>
 
 enum { F_DEVICE, F_VRAM, F_MISS, F_RAM, F_BATCH, F_POLICY, N_FACTORS };
-enum { MAX_CONFIGS = 4096, MAX_DEVICES = COVER_MAX_LEVELS, DECODED = 8 };
+enum { MAX_CONFIGS = 4096, MAX_DEVICES = COVER_MAX_LEVELS, DECODED = 8, MANY = 64 };
 
 /* Experts in VRAM: a number below 2, else per cent. */
 static const double vram[] = {0, 1, 25, 50, 100};
@@ -102,8 +102,8 @@ static mox_err run(const char *model, const uint32_t *ids, uint32_t n, const cov
     return err;
 }
 
-/* NULL, or which sum is wrong. */
-static const char *check_counters(const mox_counters *c, const cover_config *config)
+/* NULL, or which sum is wrong. With few tokens a single expert in VRAM need not be chosen while it is there. */
+static const char *check_counters(const mox_counters *c, const cover_config *config, bool few)
 {
     uint64_t resident = 0;
     for (int p = 0; p < MOX_PHASES; p++) {
@@ -115,7 +115,7 @@ static const char *check_counters(const mox_counters *c, const cover_config *con
     }
     double v = vram[config->level[F_VRAM]];
     mox_miss way = misses[config->level[F_MISS]];
-    if ((v == 0) != (resident == 0)) {
+    if ((v == 0) != (resident == 0) && (v == 0 || !few)) {
         return v == 0 ? "there is no VRAM, and it served uses" : "VRAM served no use";
     }
     if (v == 100 && (c->vram.cpu || c->vram.crossed || c->vram.promotions)) {
@@ -124,7 +124,8 @@ static const char *check_counters(const mox_counters *c, const cover_config *con
     if ((way == MOX_MISS_CPU && c->vram.crossed) || (way == MOX_MISS_COPY && c->vram.cpu)) {
         return "an expert was computed where --miss does not allow it";
     }
-    return v < 100 && way == MOX_MISS_SPLIT && c->vram.crossed == 0 ? "--miss split sent nothing over" : NULL;
+    bool none = v < 100 && way == MOX_MISS_SPLIT && c->vram.crossed == 0;
+    return none && !few ? "--miss split sent nothing over" : NULL;
 }
 
 static bool check_config(const run_args *a, const char *model, const uint32_t *ids, const cover_config *c,
@@ -138,7 +139,7 @@ static bool check_config(const run_args *a, const char *model, const uint32_t *i
         printf("FAILED %s: %s\n", text, mox_err_last()->msg);
         return false;
     }
-    const char *wrong = check_counters(&got.c, c);
+    const char *wrong = check_counters(&got.c, c, a->tokens < MANY);
     bool same = got.hash.lo == want->hash.lo && got.hash.hi == want->hash.hi;
     const mox_vram_counters *v = &got.c.vram;
     printf("%s %016" PRIx64 "%016" PRIx64 " %5.2f s  %s: %" PRIu64 " moved in, %" PRIu64 " down, %" PRIu64
