@@ -1,4 +1,5 @@
 #include "tokenizer/original.h"
+#include "sanitized.h"
 #include "tokenizer/vocab.h"
 
 #include <criterion/criterion.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 mox_tokenizer *open_tokenizer(const char *path)
 {
@@ -36,7 +38,32 @@ static void check(const mox_tokenizer *t, const char *file, const char *text, si
     free(got.ids);
 }
 
-unsigned check_model(const char *gguf, const char *json)
+/* A text of 1 MiB of one character (n_char bytes): the same text back, and within seconds of processor. */
+static void check_mebibyte(const mox_tokenizer *t, const char *file, const char *c)
+{
+    enum { N = SANITIZED ? 1 << 15 : 1 << 20, CPU_S = 2 };
+    const size_t n_char = strlen(c), n_text = N / n_char * n_char;
+    char *text = malloc(N);
+    for (size_t i = 0; i < n_text; i++) {
+        text[i] = c[i % n_char];
+    }
+    clock_t begin = clock();
+    id_list got = encode(t, text, n_text, false, false);
+    double cpu_s = (double)(clock() - begin) / CLOCKS_PER_SEC;
+    cr_expect(SANITIZED || cpu_s < CPU_S, "%s: a MiB of \"%s\" took %.2f s of processor", file, c, cpu_s);
+    size_t n_back = 0;
+    char *back = detok_all(t, got.ids, got.n, false, &n_back);
+    cr_expect(n_back == n_text && memcmp(back, text, n_text) == 0, "%s: a MiB of \"%s\" became %zu bytes",
+              file, c, n_back);
+    free(back);
+    free(got.ids);
+    free(text);
+}
+
+static const char *const characters[] = {"x", " ", "\n", "1", "\xC3\xA9", "!"};
+enum { N_CHARACTERS = sizeof characters / sizeof characters[0] };
+
+unsigned check_model(const char *gguf, const char *json, unsigned nth)
 {
     json_t *j = json_load_file(json, JSON_ALLOW_NUL, NULL), *test = NULL;
     json_t *tests = json_object_get(j, "tokenizer_tests");
@@ -56,6 +83,7 @@ unsigned check_model(const char *gguf, const char *json)
                   json_is_true(json_object_get(test, "parse_special")), want, n);
             free(want);
         }
+        check_mebibyte(t, gguf, characters[nth % N_CHARACTERS]);
         mox_tokenizer_destroy(&t);
     }
     json_decref(j);
@@ -73,7 +101,7 @@ unsigned check_models(const char *folder)
         json_t *j = json_load_file(found.gl_pathv[i], JSON_ALLOW_NUL, NULL);
         const char *file = json_string_value(json_array_get(json_object_get(j, "files"), 0));
         snprintf(gguf, sizeof gguf, "%s/%s", folder, file ? file : "");
-        n += file && check_model(gguf, found.gl_pathv[i]) > 20;
+        n += file && check_model(gguf, found.gl_pathv[i], (unsigned)i) > 20;
         json_decref(j);
     }
     globfree(&found);
@@ -116,6 +144,9 @@ unsigned check_vocabulary(const char *gguf)
         line = line_end + 1;
         check(t, gguf, text, end ? (size_t)(end - text) : strlen(text), false, want, n);
         count++;
+    }
+    for (int i = 0; i < N_CHARACTERS; i++) {
+        check_mebibyte(t, gguf, characters[i]);
     }
     free(texts);
     free(ids);

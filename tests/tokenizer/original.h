@@ -6,11 +6,13 @@
 
 /* Fails the test if there is none. */
 mox_tokenizer *open_tokenizer(const char *path);
-/* `tokenizer_tests` of the JSON beside a reference model, both ways; returns how many. */
-unsigned check_model(const char *gguf, const char *json);
+/* `tokenizer_tests` of the JSON beside a reference model, both ways, and a MiB of one character (the nth of a few);
+ * returns how many tests. */
+unsigned check_model(const char *gguf, const char *json, unsigned nth);
 /* All models of a folder whose JSON has such tests; returns how many models. */
 unsigned check_models(const char *folder);
-/* A vocabulary with NAME.inp and NAME.out beside it: texts between marker lines, one line of ids for each. */
+/* A vocabulary with NAME.inp and NAME.out beside it: texts between marker lines, one line of ids for each; and a MiB of
+ * each of a few characters. */
 unsigned check_vocabulary(const char *gguf);
 
 #endif
