@@ -99,7 +99,8 @@ static void row_heads(const special_job *job, uint32_t row, uint32_t h0)
     for (uint32_t t = first_key(a, pos), end; t <= pos; t = end) {
         end = (t / MOX_KEY_CHUNK + 1) * MOX_KEY_CHUNK;
         const uint32_t n = (end <= pos ? end : pos + 1) - t;
-        const uint8_t *k = kv->k + (base + t) * job->k_row, *v = kv->v + (base + t) * job->v_row;
+        const size_t at = base + t % kv->n_ctx; /* a chunk is not torn: see mox_kv_view */
+        const uint8_t *k = kv->k + at * job->k_row, *v = kv->v + at * job->v_row;
         for (uint32_t h = 0; h < job->heads_per_item; h++) {
             const float *latent = a->q_latent != NULL ? a->q_latent + (first_head + h) * job->v_dim : NULL;
             head_chunk(job, a->q + (first_head + h) * kv->head_dim, latent, k, v, n, &run[h],

@@ -45,7 +45,8 @@ static void append_rows(void *arg, uint32_t begin, uint32_t end, uint32_t worker
         bool good = true;
         for (uint32_t h = 0; h < kv->n_kv_heads; h++) {
             const size_t head = (size_t)a->place[i].seq * kv->n_kv_heads + h;
-            const size_t at = head * kv->n_ctx + a->place[i].pos, from = (size_t)i * kv->n_kv_heads + h;
+            const size_t at = head * kv->n_ctx + a->place[i].pos % kv->n_ctx;
+            const size_t from = (size_t)i * kv->n_kv_heads + h;
             good &= job->vec->kv_store[kv->type](a->k + from * kv->head_dim, kv->head_dim,
                                                  kv->k + at * job->k_row);
             good &=

@@ -34,7 +34,11 @@ typedef enum mox_kv_type { MOX_KV_F16, MOX_KV_Q8_0, MOX_KV_F32, MOX_KV_TYPES } m
 size_t mox_kv_row_bytes(mox_kv_type type, uint32_t head_dim);
 const char *mox_kv_type_name(mox_kv_type type); /* "f16" "q8_0" "f32" */
 
-/* One layer's cache: [sequence][kv head][position][row bytes], K and V apart. */
+/* Attention takes keys in chunks of so many, at absolute positions (docs/numerics.md). */
+enum { MOX_KEY_CHUNK = 256 };
+
+/* One layer's cache: [sequence][kv head][position][row bytes], K and V apart. Position p lies in row p % n_ctx: where the
+ * layer sees a window or blocks, n_ctx may be less than a sequence has positions; then it is a multiple of MOX_KEY_CHUNK. */
 typedef struct mox_kv_view {
     mox_kv_type type;
     uint8_t *k, *v;

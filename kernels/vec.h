@@ -16,7 +16,7 @@
 #include "kernels/act.h"
 #include "kernels/ops.h"
 
-enum { MOX_REDUCE_LANES = 32, MOX_REDUCE_CHUNK = 1024, MOX_KEY_CHUNK = 256, MOX_DELTA_COLS = 64 };
+enum { MOX_REDUCE_LANES = 32, MOX_REDUCE_CHUNK = 1024, MOX_DELTA_COLS = 64 };
 
 /* Where a step of the delta rule works. */
 typedef struct mox_delta_cols {

@@ -373,6 +373,7 @@ static void take_lasting(mox_graph *g, const kind_masks *kinds, rooms *r)
     g->want = take_u32(r->near, n);
     g->seq_len = take_u32(r->near, g->dims.n_seq);
     g->seq_new = take_u32(r->near, g->dims.n_seq);
+    g->seq_high = take_u32(r->near, g->dims.n_seq);
     g->kv = mox_arena_take(r->near, h->n_layers * sizeof *g->kv, ALIGN);
     if (h->delta.taps) {
         g->state = mox_arena_take(r->near, h->n_layers * sizeof *g->state, ALIGN);
@@ -419,13 +420,22 @@ void mox_graph_take_buffers(mox_graph *g, mox_arena *a)
     g->staging_bytes = a->used - r.near_start;
 }
 
-static mox_kv_view take_cache(const mox_graph *g, mox_arena *a)
+/* A layer that sees a window or blocks keeps that, the rows of a step, and some to go back by. */
+static uint32_t cache_positions(const mox_dims *d, const mox_attention_op *a)
+{
+    uint32_t span = mox_graph_reach(a);
+    uint64_t ring = mox_round_up((uint64_t)span + d->n_batch + MOX_RING_SLACK, MOX_KEY_CHUNK);
+    return d->gpu || span == 0 || ring >= d->n_ctx ? d->n_ctx : (uint32_t)ring;
+}
+
+static mox_kv_view take_cache(const mox_graph *g, const mox_attention_op *op, mox_arena *a)
 {
     const mox_kv_shape *s = &g->m->h.kv;
-    size_t positions = (size_t)g->dims.n_seq * s->n_heads * g->dims.n_ctx;
+    uint32_t n_ctx = cache_positions(&g->dims, op);
+    size_t positions = (size_t)g->dims.n_seq * s->n_heads * n_ctx;
     mox_kv_view v = {.type = g->dims.kv,
                      .n_seq = g->dims.n_seq,
-                     .n_ctx = g->dims.n_ctx,
+                     .n_ctx = n_ctx,
                      .n_kv_heads = s->n_heads,
                      .head_dim = s->k_dim,
                      .v_dim = s->v_dim};
@@ -459,7 +469,7 @@ void mox_graph_take_kv(mox_graph *g, mox_arena *a)
             continue;
         }
         if (op->kind == MOX_LAYER_ATTENTION) {
-            mox_kv_view v = take_cache(g, a);
+            mox_kv_view v = take_cache(g, &op->attention, a);
             if (a->base) {
                 g->kv[op->layer] = v;
             }

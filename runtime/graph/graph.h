@@ -21,10 +21,11 @@
 #include "runtime/sample.h"
 
 enum {
-    MOX_LOGITS_ROWS = 32, /* rows of logits made at a time where the caller has no room for all */
-    MOX_CHUNK_ROWS = 128, /* rows given to one FFN call: bounds the scratch of wide models */
-    MOX_AHEAD_ROWS = 16,  /* look-ahead works for steps of at most so many rows */
-    MOX_STATE_SLOTS = 3,  /* of a sequence's recurrent state: states.c */
+    MOX_LOGITS_ROWS = 32,  /* rows of logits made at a time where the caller has no room for all */
+    MOX_CHUNK_ROWS = 128,  /* rows given to one FFN call: bounds the scratch of wide models */
+    MOX_AHEAD_ROWS = 16,   /* look-ahead works for steps of at most so many rows */
+    MOX_RING_SLACK = 1024, /* positions that a windowed layer keeps beside its window: states.c */
+    MOX_STATE_SLOTS = 3,   /* of a sequence's recurrent state: states.c */
 };
 
 #define MOX_DELTA_EPS 1e-6f /* under the lengths of q and k: the architecture's, in no key */
@@ -131,6 +132,7 @@ typedef struct mox_graph {
     mox_seq_states *states;    /* [n_seq]; NULL: none */
     uint32_t *seq_len;         /* [n_seq] */
     uint32_t *seq_new;         /* [n_seq] lengths after the step in progress */
+    uint32_t *seq_high;        /* [n_seq] positions that steps have written, failed ones too */
     mox_counters counters;     /* steps, tokens, compute_ns */
     uint32_t step_no;
     /* the step in progress */
@@ -183,7 +185,8 @@ void mox_graph_take_kv(mox_graph *g, mox_arena *a);
 
 /* mox_graph_step: rows -> hidden states in g->x. On failure the sequences are as before. */
 MOX_NODISCARD mox_err mox_graph_step(mox_graph *g, const mox_row *rows, uint32_t n, mox_phase phase);
-/* mox_graph_keep: a sequence forgets what comes after its first n positions; with recurrent layers perhaps more. */
+/* mox_graph_keep: a sequence forgets what comes after its first n positions; with recurrent or windowed layers perhaps
+ * more (states.c). */
 void mox_graph_keep(mox_graph *g, uint32_t seq, uint32_t n);
 /* mox_graph_logits: logits of the rows idx[0..n) of the last step, n <= MOX_LOGITS_ROWS, to out [n][n_vocab].
  */
@@ -195,6 +198,8 @@ MOX_NODISCARD mox_err mox_graph_delta(mox_graph *g, const mox_layer_op *op);
 MOX_NODISCARD mox_err mox_graph_ffn(mox_graph *g, const mox_layer_op *op);
 MOX_NODISCARD mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op);
 
+/* keys that a row of the layer sees; 0: all */
+uint32_t mox_graph_reach(const mox_attention_op *a);
 /* states.c: slots of the step in progress; and that it has ended well, before seq_len grows */
 void mox_graph_states_begin(mox_graph *g);
 void mox_graph_states_commit(mox_graph *g);
