@@ -420,18 +420,20 @@ void mox_graph_take_buffers(mox_graph *g, mox_arena *a)
     g->staging_bytes = a->used - r.near_start;
 }
 
-/* A layer that sees a window or blocks keeps that, the rows of a step, and some to go back by. */
-static uint32_t cache_positions(const mox_dims *d, const mox_attention_op *a)
+/* A layer that sees a window or blocks keeps that, the rows of a step, and some to go back by. The kernels of a device know
+ * whole caches alone. */
+static uint32_t cache_positions(const mox_graph *g, const mox_attention_op *a)
 {
-    uint32_t span = mox_graph_reach(a);
+    const mox_dims *d = &g->dims;
+    uint32_t span = g->dev_arena && !g->played ? 0 : mox_graph_reach(a);
     uint64_t ring = mox_round_up((uint64_t)span + d->n_batch + MOX_RING_SLACK, MOX_KEY_CHUNK);
-    return d->gpu || span == 0 || ring >= d->n_ctx ? d->n_ctx : (uint32_t)ring;
+    return span == 0 || ring >= d->n_ctx ? d->n_ctx : (uint32_t)ring;
 }
 
 static mox_kv_view take_cache(const mox_graph *g, const mox_attention_op *op, mox_arena *a)
 {
     const mox_kv_shape *s = &g->m->h.kv;
-    uint32_t n_ctx = cache_positions(&g->dims, op);
+    uint32_t n_ctx = cache_positions(g, op);
     size_t positions = (size_t)g->dims.n_seq * s->n_heads * n_ctx;
     mox_kv_view v = {.type = g->dims.kv,
                      .n_seq = g->dims.n_seq,
