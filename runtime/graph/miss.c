@@ -74,8 +74,8 @@ uint32_t mox_miss_share(const mox_miss_rates *r, const uint32_t *rows, uint32_t 
 {
     double cpu = 0, link = 0;
     uint32_t over = 0;
-    if (r->link_ns <= 0 || r->cpu_ns + r->row_ns <= 0) {
-        return n / 2; /* nothing is known yet */
+    if (r->link_ns <= 0 || r->cpu_ns + r->row_ns <= 0) { /* to learn of the side that is not known */
+        return r->link_ns <= 0 ? (n + 1) / 2 : n / 2;
     }
     for (uint32_t i = 0; i < n; i++) {
         cpu += r->cpu_ns + r->row_ns * rows[i];

@@ -194,6 +194,19 @@ static void blend(double *rate, double seen)
     *rate = *rate > 0 ? *rate * 0.875 + seen * 0.125 : seen;
 }
 
+/* What a copy takes, from n that were done when the host had ended with its own part and looked. Had they landed by then, it
+ * is less than was seen, and nobody knows how much: the guess halves until a wait tells. */
+static void learn_link(double *rate, double seen, bool landed)
+{
+    if (landed) {
+        *rate = (*rate > 0 && *rate < seen ? *rate : seen) / 2;
+    } else if (*rate < seen / 2) {
+        *rate = seen;
+    } else {
+        blend(rate, seen);
+    }
+}
+
 mox_err mox_moe_card_taken(mox_graph *g)
 {
     mox_cards *cs = g->cards;
@@ -208,8 +221,10 @@ mox_err mox_moe_card_taken(mox_graph *g)
     if (cs->n_taken == 0) {
         return MOX_OK;
     }
-    MOX_TRY(mox_card_wait_copies(card_of(g), card_of(g)->n_copies));
-    blend(&r->link_ns, (double)(mox_now_ns() - cs->took_at) / cs->n_taken);
+    mox_card *c = card_of(g);
+    bool landed = cs->n_own > 0 && c->dev->ops->flag_poll(c->dev, &c->words->copied) == c->n_copies;
+    MOX_TRY(mox_card_wait_copies(c, c->n_copies));
+    learn_link(&r->link_ns, (double)(mox_now_ns() - cs->took_at) / cs->n_taken, landed);
     return MOX_OK;
 }
 

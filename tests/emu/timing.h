@@ -21,6 +21,7 @@
 typedef struct timing_cfg {
     mox_machine machine;
     uint64_t vram_bytes;
+    bool captured;   /* as if all launches and copies were nodes of graphs */
     bool one_stream; /* all streams of the device are one: what overlap is worth */
 } timing_cfg;
 
@@ -47,7 +48,6 @@ typedef struct timing_price {
     double bytes, ops;
     double host_bytes; /* of these, of weights that lie in the host's memory */
     unsigned launches;
-    bool expert;
 } timing_price;
 bool timing_is_device(const void *p); /* memory of the device */
 

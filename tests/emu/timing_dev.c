@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define LAUNCH_S       5e-6
+#define LAUNCH_S       (t.cfg.captured ? GRAPH_LAUNCH_S : 5e-6)
 #define GRAPH_LAUNCH_S 1.5e-6
 #define LOOK_S         1e-7 /* the host reads a word */
 #define SMALL_COPY     (1u << 20)
@@ -24,7 +24,8 @@ enum {
     MAX_SPANS = 1 << 18,
     MAX_WRITES = 4096,
     MAX_BUFS = 64,
-    MAX_NODES = 1 << 14
+    MAX_NODES = 1 << 14,
+    LOOKS = 40
 };
 
 typedef struct span {
@@ -73,6 +74,7 @@ static struct {
     spans busy[COMPUTE + 1];
     flag_write writes[MAX_WRITES];
     size_t n_writes;
+    unsigned looks; /* at words, since anything else was asked */
     struct {
         const uint8_t *p;
         size_t n;
@@ -145,6 +147,7 @@ timing_counts timing_counted(void)
 static double enqueue(mox_stream *s, int engine, double cost)
 {
     double from = fmax(fmax(t.host, *s->end), t.engine[engine]);
+    t.looks = 0;
     *s->end = from + cost;
     if (engine == NO_ENGINE) {
         return *s->end;
@@ -357,7 +360,13 @@ static mox_err wait_flag(mox_dev *dev, mox_stream *s, volatile uint32_t *flag, u
 static uint32_t poll_flag(mox_dev *dev, volatile uint32_t *flag)
 {
     (void)dev;
-    host_at(t.host + LOOK_S);
+    double next = t.host + LOOK_S;
+    if (t.looks++ > LOOKS) { /* nothing else is done in between: the host waits */
+        for (size_t i = 0; i < t.n_writes; i++) {
+            next = t.writes[i].flag == flag ? fmax(t.writes[i].at, next) : next;
+        }
+    }
+    host_at(next);
     return *flag;
 }
 
@@ -451,7 +460,8 @@ static mox_err on_cpu(timing_price p)
     double alone = fmin(m->cpu_bps, m->dram_bps), beside = fmax(fmin(alone, m->dram_bps - m->link_bps), 1e9);
     double copies = fmax(t.engine[UP] - t.host, 0), slow = fmin(copies, p.bytes / beside);
     double read = slow + fmax(p.bytes - slow * beside, 0) / alone;
-    double cost = fmax(read, p.ops / m->cpu_ops) + (p.expert ? m->cpu_handshake_s : LAUNCH_S);
+    double cost =
+        fmax(read, p.ops / m->cpu_ops) + LAUNCH_S; /* the hand-over beside it is what it waits for */
     t.counts.cpu_s += cost;
     host_at(t.host + cost);
     return MOX_OK;

@@ -121,7 +121,7 @@ timing_price timing_price_merge(const mox_merge_args *a)
 /* Uses into the scratch, gate, up, what stands between, rounding, down; the merge. */
 timing_price timing_price_experts(const mox_experts_args *a)
 {
-    timing_price p = {.launches = 6, .expert = true};
+    timing_price p = {.launches = 6};
     for (uint32_t i = 0; i < a->n_uses; i++) {
         const mox_expert_use *u = &a->use[i];
         for (int s = 0; s < MOX_SLABS; s++) {
