@@ -23,7 +23,7 @@
 #define STEP        0.1f  /* of an expert's shift */
 #define SHARED_STEP 0.01f /* of what all experts share */
 #define TIME_COST   0.5f  /* of a wrong guess, of a right one's gain: the drive is not always wanted */
-#define ROOM_COST   0.1f  /* of a wrong guess, in reads: the chance that what it replaced comes again */
+#define ROOM_COST   0.2f  /* of a wrong guess, in reads: the chance that what it replaced comes again */
 #define LEAST_GAIN  0.05f
 
 uint32_t mox_store_guess_ranks(uint32_t top_k, uint32_t n_experts)
