@@ -4,7 +4,7 @@
 #
 # Random weights choose experts evenly and without memory; text does not. Each layer has experts that it likes more, and
 # likings that drift over some twenty tokens, so that recent experts come again. The two strengths are set so that a cache of
-# Mixtral's shape has within three points the hit rates of Mixtral-8x7B-Instruct on 585 recorded tokens of code and maths (docs/numbers.md); the
+# Mixtral's shape that keeps half or more has within two points the hit rates of Mixtral-8x7B-Instruct on 585 recorded tokens of code and maths (docs/numbers.md); the
 # recording itself may not be passed on. Only integers below 2^53 and plain functions: the same rows from every awk.
 function uniform() {
     seed = (seed * 16807) % 2147483647
