@@ -54,6 +54,9 @@ MOX_NODISCARD mox_err mox_cuda_layer_norm(const mox_cuda_call *c, const mox_laye
 MOX_NODISCARD mox_err mox_cuda_map(const mox_cuda_call *c, const mox_map_args *a);
 MOX_NODISCARD mox_err mox_cuda_gate(const mox_cuda_call *c, const mox_gate_args *a);
 MOX_NODISCARD mox_err mox_cuda_head_mul(const mox_cuda_call *c, const mox_head_mul_args *a);
+MOX_NODISCARD mox_err mox_cuda_conv(const mox_cuda_call *c, const mox_conv_args *a);
+MOX_NODISCARD mox_err mox_cuda_delta_prepare(const mox_cuda_call *c, const mox_delta_prepare_args *a);
+MOX_NODISCARD mox_err mox_cuda_delta_rule(const mox_cuda_call *c, const mox_delta_rule_args *a);
 MOX_NODISCARD mox_err mox_cuda_part(const mox_cuda_call *c, const mox_part_args *a);
 MOX_NODISCARD mox_err mox_cuda_weigh(const mox_cuda_call *c, const mox_weigh_args *a);
 MOX_NODISCARD mox_err mox_cuda_ranks(const mox_cuda_call *c, const mox_ranks_args *a);

@@ -66,6 +66,9 @@ static mox_err mox_cuda_mat_muls(const mox_cuda_call *c, const mox_mat_muls_args
     X(map)                                                                                                   \
     X(gate)                                                                                                  \
     X(head_mul)                                                                                              \
+    X(conv)                                                                                                  \
+    X(delta_prepare)                                                                                         \
+    X(delta_rule)                                                                                            \
     X(part)                                                                                                  \
     X(weigh)                                                                                                 \
     X(ranks)                                                                                                 \

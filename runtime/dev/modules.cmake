@@ -20,7 +20,7 @@ else()
   endif()
 endif()
 
-set(cuda_sources attention.cu between.cu elementwise.cu embed.cu experts.cu flags.cu kv.cu layer_norm.cu mat_mma.cu
+set(cuda_sources attention.cu between.cu delta.cu elementwise.cu embed.cu experts.cu flags.cu kv.cu layer_norm.cu mat_mma.cu
   mat_mul.cu mat_rows.cu norm.cu quantize.cu rope.cu router.cu router_rule.cu)
 list(TRANSFORM cuda_sources PREPEND ${PROJECT_SOURCE_DIR}/kernels/cuda/)
 set(module_sources cuda_dev.c cuda_module.c cuda_ops.c)

@@ -92,10 +92,10 @@ Test(dev_model, the_demo_gives_the_same_bits)
 Test(dev_model, families_give_the_same_bits)
 {
     static const char *const names[] = {
-        "dbrx-a",    "deepseek2-a",  "deepseek2-lite-a", "deepseek3-a",    "ernie45moe-a",
-        "glm4moe-a", "gptoss-a",     "gptoss-a-q8_0",    "granitemoe-a",   "granitemoeshared-a",
-        "grok-a",    "hunyuanmoe-a", "llama4-a",         "minimaxm2-a",    "olmoe-a",
-        "phimoe-a",  "qwen2moe-a",   "qwen3moe-a",       "qwen3moe-a-bf16"};
+        "dbrx-a",    "deepseek2-a",  "deepseek2-lite-a", "deepseek3-a",     "ernie45moe-a",
+        "glm4moe-a", "gptoss-a",     "gptoss-a-q8_0",    "granitemoe-a",    "granitemoeshared-a",
+        "grok-a",    "hunyuanmoe-a", "llama4-a",         "minimaxm2-a",     "olmoe-a",
+        "phimoe-a",  "qwen2moe-a",   "qwen3moe-a",       "qwen3moe-a-bf16", "qwen3next-a"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char file[64];
         snprintf(file, sizeof file, "models/%s.gguf", names[i]);

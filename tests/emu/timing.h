@@ -69,6 +69,9 @@ bool timing_is_device(const void *p); /* memory of the device */
     X(map)                                                                                                   \
     X(gate)                                                                                                  \
     X(head_mul)                                                                                              \
+    X(conv)                                                                                                  \
+    X(delta_prepare)                                                                                         \
+    X(delta_rule)                                                                                            \
     X(part)                                                                                                  \
     X(weigh)                                                                                                 \
     X(ranks)

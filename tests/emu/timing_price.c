@@ -38,6 +38,29 @@ timing_price timing_price_layer_norm(const mox_layer_norm_args *a)
     return of_bytes(floats((2.0 * a->n + 2) * a->d));
 }
 
+/* Rows are walked one after the other; what stands in the state is read and written once for each. */
+timing_price timing_price_conv(const mox_conv_args *a)
+{
+    double channels = (double)mox_state_channels(&a->state), taps = a->state.taps;
+    return of_bytes(floats(channels * (2.0 * a->n + 3.0 * taps)));
+}
+
+timing_price timing_price_delta_prepare(const mox_delta_prepare_args *a)
+{
+    double row = 4.0 * a->state.k_heads * a->state.k_dim + 4.0 * a->state.v_heads;
+    timing_price p = of_bytes(floats(a->n * row));
+    p.launches = 2;
+    return p;
+}
+
+timing_price timing_price_delta_rule(const mox_delta_rule_args *a)
+{
+    double matrices = (double)a->state.v_heads * a->state.k_dim * a->state.v_dim;
+    timing_price p = of_bytes(floats(a->n * (2.0 * matrices + (double)mox_state_channels(&a->state))));
+    p.ops = 6.0 * FLOAT_OPS * a->n * matrices;
+    return p;
+}
+
 timing_price timing_price_quantize(const mox_quantize_args *a)
 {
     return of_bytes(a->n * (floats(a->y.n_cols) + (double)a->y.row_bytes));
