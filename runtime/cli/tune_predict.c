@@ -1,10 +1,13 @@
 /* moxie tune --predict FILE: predictions held against measurements, setting by setting.
  *
- * First the model is run once per number of threads with as many experts in memory as fit: that gives the seconds of a
- * token's computing, and the routing of the prompts, which no setting changes. Then for every line of FILE the plan is
- * made, the disk's rate is measured, since it moves within minutes, and the speed is predicted: computing as measured,
- * hits by replaying the routing through the policy with the plan's quotas, reads by the cost model (runtime/plan/cost.h).
- * Only then is the line run. Nothing of a line's own run goes into its prediction, nor that of another line.
+ * First, once per number of threads, the model is run with as many experts in memory as fit, which gives the seconds of a
+ * token's computing and the routing of the prompts (no setting changes that); with a fifth of them; and with four fifths.
+ * From these two come the two constants of misses: the share of the disk's rate that they get (they come in bursts, are
+ * repacked and share the cores), and what a layer with a miss costs beside its bytes. Then for every line of FILE the plan
+ * is made, the disk's rate is measured, since it moves within minutes, and the speed is predicted: computing as measured,
+ * hits by replaying the routing through the policy with the plan's quotas and transit slots, reads by the cost
+ * model (runtime/plan/cost.h) with these constants. Only then is the line run. Nothing of a line's own run
+ * goes into its prediction, nor that of another line.
  */
 #include "runtime/cli/tune.h"
 
@@ -20,7 +23,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 64, MAX_WORDS = 16, N_ANSWER = 24 };
+enum { MAX_THREADS = 64, LEAST_ANSWER = 8, MOST_ANSWER = 256 };
+#define ANSWER_S 1.2 /* an answer out of memory */
+#define FEW_PCT  20
+#define MANY_PCT 80
+#define MOST_S   0.02 /* of a layer with a miss */
 
 typedef struct prediction {
     char options[160];
@@ -33,6 +40,8 @@ typedef struct predictor {
     mox_tune *t;
     mox_work work;
     double token_s[MAX_THREADS + 1]; /* computing alone, by threads; 0: not measured */
+    double busy[MAX_THREADS + 1];    /* share of the disk's rate that misses get */
+    double layer_s[MAX_THREADS + 1]; /* of a layer with a miss */
     mox_routing routing;
     mox_replay_step *steps; /* of both phases, in order of time */
     uint8_t *decode;        /* [n_steps] */
@@ -64,9 +73,13 @@ static mox_err merge(predictor *p)
 static mox_err replay(const predictor *p, const mox_plan *plan, const char *policy, size_t n,
                       mox_replay_result *out)
 {
+    uint32_t quota[MOX_PLAN_MAX_LAYERS], layers = plan->n_moe_layers;
+    for (uint32_t l = 0; l < layers; l++) { /* what transit slots still hold is found too */
+        quota[l] = plan->kept[l] + plan->transit_slots * plan->n_size_classes / layers;
+    }
     mox_replay_cfg cfg = {.n_layers = p->routing.h.n_layers,
                           .n_experts = p->routing.h.n_experts,
-                          .quota = plan->kept,
+                          .quota = quota,
                           .policy = mox_policy_by_name(policy),
                           .margin = MOX_ADMIT_ALWAYS,
                           .steps = p->steps,
@@ -98,47 +111,128 @@ static mox_err hits(const predictor *p, const mox_plan *plan, const char *policy
     return MOX_OK;
 }
 
-/* Seconds of a token's computing with so many threads, and for the first of them the routing. */
-static mox_err calibrate(predictor *p, const mox_opts *o, uint32_t threads)
+/* The machine of the cost model: what is not reading weights is a fixed cost of every layer. */
+static mox_machine machine_of(const predictor *p, uint32_t threads, double busy)
+{
+    const mox_work *w = &p->work;
+    double bytes = w->dense_bytes + w->kv_bytes + (double)w->n_moe_layers * w->top_k * w->expert_bytes;
+    double ram = p->t->found.rates.ram_bps, token_s = p->token_s[threads];
+    mox_machine m = {.cpu_bps = ram, .dram_bps = ram, .disk_bps = busy * p->t->found.rates.disk_bps};
+    if (bytes / ram > token_s) { /* out of caches */
+        m.cpu_bps = m.dram_bps = bytes / token_s;
+    }
+    m.layer_s = (token_s - bytes / m.cpu_bps) / w->n_layers;
+    m.disk_handshake_s = p->layer_s[threads];
+    return m;
+}
+
+/* A share of the experts in memory, 0: as many as fit. A turn, and its plan. */
+static mox_err end_turn(predictor *p, const mox_opts *o, uint32_t threads, double pct, const char *record,
+                        mox_plan *plan, mox_tune_turn *turn)
 {
     static mox_opts all;
-    char path[] = "/tmp/moxie-tune-XXXXXX", number[16];
+    char number[16];
+    snprintf(number, sizeof number, "%u", threads);
+    MOX_TRY(mox_tune_set(o, "threads", number, &all));
+    all.cfg.ram = (mox_budget){.kind = pct > 0 ? MOX_BUDGET_EXPERTS_PCT : MOX_BUDGET_AUTO, .pct = pct};
+    all.cfg.policy = "auto";
+    all.cfg.record = record;
+    mox_cfg cfg = all.cfg;
+    cfg.log = (mox_log){0};
+    MOX_TRY(mox_plan_model(plan, &cfg));
+    return mox_tune_turn_run(p->t, &all, turn);
+}
+
+/* What was measured with a share of the experts in memory. */
+typedef struct point {
+    double disk_bps, hits, token_s;
+} point;
+
+static mox_err measure(predictor *p, const mox_opts *o, uint32_t threads, double pct, point *out)
+{
+    static mox_plan plan;
+    mox_tune_turn turn;
+    mox_tuned_rates before, after;
+    MOX_TRY(mox_tune_disk(p->t, &before));
+    MOX_TRY(end_turn(p, o, threads, pct, NULL, &plan, &turn));
+    MOX_TRY(mox_tune_disk(p->t, &after));
+    out->disk_bps = (before.disk_bps + after.disk_bps) / 2;
+    out->token_s = turn.answer_s / (double)(turn.answer_tokens + !turn.answer_tokens);
+    return hits(p, &plan, "auto", &out->hits);
+}
+
+static double modelled(predictor *p, uint32_t threads, const point *at, double busy)
+{
+    p->t->found.rates.disk_bps = at->disk_bps;
+    mox_machine m = machine_of(p, threads, busy);
+    return mox_cost_token(&m, &p->work, (mox_hits){0, at->hits}, MOX_WAY_CPU).total_s;
+}
+
+/* The share of the disk's rate with which the model says what was measured there. */
+static double busy_at(predictor *p, uint32_t threads, const point *at)
+{
+    double low = 0.05, high = 4;
+    for (int i = 0; i < 40; i++) {
+        double middle = (low + high) / 2;
+        bool slower = modelled(p, threads, at, middle) > at->token_s;
+        low = slower ? middle : low;
+        high = slower ? high : middle;
+    }
+    return low;
+}
+
+/* The two constants of misses: with them the model says what was measured at both points, or as nearly as it can. */
+static mox_err fit_misses(predictor *p, const mox_opts *o, uint32_t threads)
+{
+    point few, many;
+    double low = 0, high = MOST_S;
+    MOX_TRY(measure(p, o, threads, FEW_PCT, &few));
+    MOX_TRY(measure(p, o, threads, MANY_PCT, &many));
+    for (int i = 0; i < 40; i++) {
+        double *s = &p->layer_s[threads];
+        *s = (low + high) / 2;
+        bool slower = modelled(p, threads, &many, busy_at(p, threads, &few)) > many.token_s;
+        low = slower ? low : *s;
+        high = slower ? *s : high;
+    }
+    p->layer_s[threads] = low;
+    p->busy[threads] = busy_at(p, threads, &few);
+    return MOX_OK;
+}
+
+/* Both ends with so many threads, and for the first of them the routing. */
+static mox_err calibrate(predictor *p, const mox_opts *o, uint32_t threads)
+{
+    static mox_plan plan;
+    char path[] = "/tmp/moxie-tune-XXXXXX";
     mox_tune_turn turn;
     if (threads > MAX_THREADS || p->token_s[threads] > 0) {
         return MOX_OK;
     }
-    int fd = p->steps ? -1 : mkstemp(path);
-    snprintf(number, sizeof number, "%u", threads);
-    MOX_TRY(mox_tune_set(o, "threads", number, &all));
-    all.cfg.ram = (mox_budget){.kind = MOX_BUDGET_AUTO};
-    all.cfg.record = fd >= 0 ? path : NULL;
-    mox_err err = mox_tune_turn_run(p->t, &all, &turn);
+    int fd = -1;
+    if (p->steps == NULL) { /* how long an answer should be, and then its routing */
+        p->t->n_answer = LEAST_ANSWER;
+        MOX_TRY(end_turn(p, o, threads, 0, NULL, &plan, &turn));
+        double n = ANSWER_S * (double)turn.answer_tokens / turn.answer_s / p->t->n_prompts;
+        p->t->n_answer = n < LEAST_ANSWER ? LEAST_ANSWER : n > MOST_ANSWER ? MOST_ANSWER : (uint32_t)n;
+        fd = mkstemp(path);
+    }
+    mox_err err = end_turn(p, o, threads, 0, fd >= 0 ? path : NULL, &plan, &turn);
     if (fd >= 0) {
         close(fd);
         err = err == MOX_OK ? mox_routing_read(path, &p->routing) : err;
         unlink(path);
         err = err == MOX_OK ? merge(p) : err;
     }
+    MOX_TRY(err);
     p->token_s[threads] = (double)turn.c.compute_ns[MOX_PHASE_DECODE] / 1e9 /
-                          (double)(turn.c.tokens[MOX_PHASE_DECODE] + !turn.c.tokens[1]);
-    mox_ui_line("%u thread%s: %.3f ms of computing a token", threads, threads == 1 ? "" : "s",
-                1e3 * p->token_s[threads]);
-    return err;
-}
-
-/* The machine of the cost model: what is not reading weights is a fixed cost of every layer. */
-static mox_machine machine_of(const predictor *p, uint32_t threads)
-{
-    const mox_work *w = &p->work;
-    double bytes = w->dense_bytes + w->kv_bytes + (double)w->n_moe_layers * w->top_k * w->expert_bytes;
-    double ram = p->t->found.rates.ram_bps, token_s = p->token_s[threads];
-    mox_machine m = {.cpu_bps = ram, .dram_bps = ram, .disk_bps = p->t->found.rates.disk_bps};
-    if (bytes / ram > token_s) { /* out of caches */
-        m.cpu_bps = m.dram_bps = bytes / token_s;
-    }
-    m.layer_s = (token_s - bytes / m.cpu_bps) / w->n_layers;
-    m.disk_handshake_s = p->t->found.rates.burst_s;
-    return m;
+                          (double)(turn.c.tokens[MOX_PHASE_DECODE] + !turn.c.tokens[MOX_PHASE_DECODE]);
+    MOX_TRY(fit_misses(p, o, threads));
+    mox_ui_line(
+        "%u thread%s: %.3f ms of computing a token; misses: %.0f %% of the disk's rate, %.2f ms a layer",
+        threads, threads == 1 ? "" : "s", 1e3 * p->token_s[threads], 100 * p->busy[threads],
+        1e3 * p->layer_s[threads]);
+    return MOX_OK;
 }
 
 /* One line: its options onto the command's. */
@@ -173,10 +267,10 @@ static mox_err one(predictor *p, const mox_opts *o, prediction *out)
     MOX_TRY(calibrate(p, o, plan.n_threads));
     MOX_TRY(hits(p, &plan, o->cfg.policy, &out->hits_predicted));
     MOX_TRY(mox_tune_disk(p->t, &p->t->found.rates));
-    mox_machine m = machine_of(p, plan.n_threads);
+    mox_machine m = machine_of(p, plan.n_threads, p->busy[plan.n_threads]);
     out->predicted =
         1 / mox_cost_token(&m, &p->work, (mox_hits){0, out->hits_predicted}, MOX_WAY_CPU).total_s;
-    out->disk_bps = m.disk_bps;
+    out->disk_bps = p->t->found.rates.disk_bps;
     out->kept = plan.kept_total;
     out->total = plan.experts_total;
     out->threads = plan.n_threads;
@@ -227,7 +321,6 @@ mox_err mox_tune_predict(mox_tune *t)
     predictor p = {.t = t};
     char *text = NULL;
     size_t n = 0;
-    t->n_answer = N_ANSWER;
     MOX_TRY(mox_cli_read_all(t->o->predict, &text, &n));
     mox_err err = lines(&p, text);
     mox_routing_free(&p.routing);
