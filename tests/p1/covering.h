@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-enum { COVER_MAX_FACTORS = 12, COVER_MAX_LEVELS = 6 };
+enum { COVER_MAX_FACTORS = 12, COVER_MAX_LEVELS = 8 };
 
 typedef struct cover_config {
     uint8_t level[COVER_MAX_FACTORS];
