@@ -357,3 +357,12 @@ void mox_store_record(mox_store *st, mox_trace_writer *trace)
     st->trace = trace;
     pthread_mutex_unlock(&st->lock);
 }
+
+void mox_store_uses(const mox_store *st, uint32_t *uses)
+{
+    for (uint32_t l = 0; l < st->cfg.n_layers; l++) {
+        for (uint32_t e = 0; e < st->cfg.n_experts; e++) {
+            *uses++ = (uint32_t)st->layer[l].stats[e].count;
+        }
+    }
+}

@@ -171,6 +171,9 @@ void mox_store_predict_all(mox_store *store, uint32_t layer);
 /* mox_store_served: how an expert of the current layer step was served (after its lease), for the trace. */
 mox_served mox_store_served(const mox_store *store, uint32_t expert);
 
+/* mox_store_uses: of every expert so far, [n_layers][n_experts]. */
+void mox_store_uses(const mox_store *store, uint32_t *uses);
+
 /* mox_store_record: from now on reads and what is done with them go into this trace's spans; NULL: no more, and the trace
  * may be closed. */
 void mox_store_record(mox_store *store, mox_trace_writer *trace);

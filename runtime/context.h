@@ -37,6 +37,7 @@ struct mox_ctx {
     mox_ops *ops;
     mox_store *store;
     mox_graph graph;
+    struct mox_live *live; /* NULL: nobody can watch */
     mox_ctx_cards on;
     mox_replay_of_run replay;
     mox_arena dense, kv, buffers, store_arena;

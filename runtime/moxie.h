@@ -50,6 +50,7 @@ typedef struct mox_cfg {
     bool shuffle_predictions;   /* bench only */
     const char *replay_routing; /* bench only: a trace, whose choices of experts are taken; or NULL */
     const char *record;         /* trace to write, or NULL */
+    bool live;                  /* `moxie top` may watch */
     bool timings;               /* with when what was done */
     const char *heat; /* saved heat: a file, or a folder with one for each model ("/" at the end), or NULL */
     bool dry_run;     /* plan and reserve address space only: mox_step then fails */

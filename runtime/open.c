@@ -6,6 +6,7 @@
 #include "runtime/context.h"
 #include "runtime/core/bits.h"
 #include "runtime/core/clock.h"
+#include "runtime/live.h"
 #include "runtime/plan/predict.h"
 #include "runtime/stop.h"
 
@@ -137,7 +138,7 @@ static mox_err prepare(mox_ctx *ctx)
     MOX_TRY(mox_topo_create(&ctx->topo));
     MOX_TRY(resolve_dims(ctx));
     uint64_t metadata =
-        sizeof *ctx + mox_model_bytes(ctx->model) + mox_ctx_heat_bytes(ctx) + mox_ctx_record_bytes(ctx);
+        sizeof *ctx + mox_model_bytes(ctx->model) + mox_ctx_heat_bytes(ctx) + mox_ctx_record_bytes(ctx) + mox_live_memory(ctx);
     if (ctx->tokenizer) {
         ctx->text_bytes = MOX_STOP_BYTES + 2 * mox_detok_max(ctx->tokenizer); /* held, a token, a flush */
         metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
@@ -322,6 +323,7 @@ static mox_err bring_up(mox_ctx *ctx)
     }
     mox_ctx_check_huge(ctx);
     MOX_TRY(start_replay(ctx));
+    mox_live_start(ctx);
     return mox_ctx_record(ctx);
 }
 
@@ -353,6 +355,7 @@ void mox_close(mox_ctx **pctx)
     if (!ctx) {
         return;
     }
+    mox_live_stop(ctx);
     if (mox_end_record(ctx) != MOX_OK) {
         mox_log_line(&ctx->cfg.log, MOX_LOG_ERROR, "trace: %s", mox_err_last()->msg);
     }
@@ -423,7 +426,7 @@ const mox_plan *mox_get_plan(const mox_ctx *ctx)
 uint64_t mox_actual_bytes(const mox_ctx *ctx)
 {
     uint64_t metadata =
-        sizeof *ctx + mox_model_bytes(ctx->model) + mox_ctx_heat_bytes(ctx) + mox_ctx_record_bytes(ctx);
+        sizeof *ctx + mox_model_bytes(ctx->model) + mox_ctx_heat_bytes(ctx) + mox_ctx_record_bytes(ctx) + mox_live_memory(ctx);
     if (ctx->tokenizer) {
         metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
     }

@@ -1,6 +1,7 @@
 /* Steps, logits, their hash, and the counters of a context. */
 #include "runtime/context.h"
 #include "runtime/core/clock.h"
+#include "runtime/live.h"
 
 #include <string.h>
 
@@ -54,6 +55,7 @@ mox_err mox_step(mox_ctx *ctx, const mox_row *rows, uint32_t n, mox_phase phase,
         }
     }
     MOX_TRY(mox_graph_step(g, rows, n, phase));
+    mox_live_step(ctx);
     uint32_t n_want = 0;
     for (uint32_t i = 0; i < n; i++) {
         if (rows[i].want_logits) {
@@ -78,6 +80,7 @@ static mox_err eval_batch(mox_ctx *ctx, const mox_eval_cfg *e, uint32_t first, u
         g->want[i] = i;
     }
     MOX_TRY(mox_graph_step(g, g->batch, n, e->phase));
+    mox_live_step(ctx);
     uint32_t from = e->all_logits ? 0 : last ? n - 1 : n;
     mox_err err = MOX_OK;
     for (uint32_t i = from; i < n && err == MOX_OK; i += MOX_LOGITS_ROWS) {

@@ -21,6 +21,7 @@ mox_err mox_cmd_plan(mox_opts *o);
 mox_err mox_cmd_tune(mox_opts *o);
 mox_err mox_cmd_profile(mox_opts *o);
 mox_err mox_cmd_profile_run(mox_opts *o);
+mox_err mox_cmd_top(mox_opts *o);
 mox_err mox_cmd_docs(mox_opts *o);
 mox_err mox_cmd_template(mox_opts *o);
 

@@ -92,7 +92,8 @@ typedef struct mox_opts {
     mox_counts bench_prefill, bench_decode, bench_depth;
     bool random_answers, force;
     uint32_t reps;
-    bool silent; /* run prints no answer */
+    bool silent;    /* run prints no answer */
+    uint32_t count; /* top */
     bool origin, strict, csv, chrome, folded, list_tensors, list_keys, show_template;
     const char *expect, *compare;
     const char *weight_type; /* quantize --type */
