@@ -67,7 +67,7 @@ load lib
 @test "the same tokens whatever the options of the engine" {
     mox bench -m "$A" -p 0 -n 2 -r 1 --json --seed 5 --ram min --ctx 32 --kv f32 --policy lru --look-ahead off \
         --threads 1 --batch 8 --io pread --io-depth 4 --isa scalar --verify always --act f32 --hugepages off \
-        --shuffle-predictions --record trace --timings --config none
+        --shuffle-predictions --record trace --timings --live off --config none
     exits 0
     same "--kv" "$(json plan.kv)" f32
     same "--ctx" "$(json plan.ctx)" 32

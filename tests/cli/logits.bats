@@ -46,6 +46,7 @@ ids() { echo 1 17 400 23 99 5 300 >ids; }
 --hugepages off
 --record trace
 --timings
+--live off
 --config none
 .
     check "--record wrote a trace" test "$(head -c 4 trace)" = MOXT

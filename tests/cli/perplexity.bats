@@ -51,6 +51,7 @@ text() { printf 'Once upon a time there was a king who had three sons and a daug
 --hugepages off
 --record trace
 --timings
+--live off
 --config none
 .
     check "--record wrote a trace" test "$(head -c 4 trace)" = MOXT

@@ -41,7 +41,7 @@ load lib
     mox run "$DEMO" --raw -p 'It was a bright' -n 12 --json
     tokens=$(json new_tokens)
     mox run "$DEMO" --raw -p 'It was a bright' -n 12 --json --ram min --ctx 64 --policy lru --look-ahead off \
-        --threads 1 --batch 2 --io pread --io-depth 4 --tuned off --isa scalar --verify always --hugepages off --record trace --timings --config none
+        --threads 1 --batch 2 --io pread --io-depth 4 --tuned off --isa scalar --verify always --hugepages off --record trace --timings --live off --config none
     exits 0
     same "tokens" "$(json new_tokens)" "$tokens"
     same "--ctx" "$(json plan.ctx)" 64

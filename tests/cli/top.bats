@@ -5,7 +5,7 @@ setup_top() {
     export XDG_RUNTIME_DIR=$BATS_TEST_TMPDIR/rt
     mkdir -m 700 -p "$XDG_RUNTIME_DIR"
 }
-# A process that runs until it is ended: a chat whose answers nobody reads
+# A process that runs until it is ended
 begin() {
     (exec "$BIN" bench "$DEMO" -p 0 -n 200 -r 100 --ram-experts 50% "$@" >bench.out 2>bench.err) &
     pid=$!
@@ -37,6 +37,8 @@ end() {
         'BEGIN { s = a + b + c + d; exit !(s > 0.999 && s < 1.001) }'
     check "it goes on" awk -v a="$(json answer_tok_s last)" 'BEGIN { exit !(a > 0) }'
     check "a rate for each layer" test -n "$(json layers.5 last)"
+    mox top --json --count 1
+    schema moxie.top/1
     mox top 1
     exits 6
     styled 6 MX-6002 top notanumber
@@ -78,7 +80,9 @@ end() {
     kill -STOP "$stuck"
     mox top "$pid" --json --count 3
     exits 0
-    check "tokens go on" awk -v a="$(json tokens <(head -1 out) 2>/dev/null || echo 0)" 'BEGIN { exit 0 }'
+    head -1 out >one
+    tail -1 out >three
+    check "tokens go on" test "$(json tokens three)" -gt "$(json tokens one)"
     kill -KILL "$stuck"
     wait "$stuck" 2>/dev/null || true
     end

@@ -54,7 +54,7 @@ settings_are() { # LINE...
     mox tune "$DEMO" --minutes 0.05 -t 1 -b 64 --ctx 256 --kv q8_0 --ram 20M --policy lru --look-ahead off --io pread --seed 7 \
         --io-depth 4 --isa avx2 --verify off --act int8 --hugepages off --heat off --json
     exits 2 # tune keeps no heat
-    mox tune --model "$DEMO" --config none --minutes 0.05 --threads 1 --batch 64 --ctx 256 --kv q8_0 --ram 20M --policy lru \
+    mox tune --model "$DEMO" --config none --live off --minutes 0.05 --threads 1 --batch 64 --ctx 256 --kv q8_0 --ram 20M --policy lru \
         --look-ahead off --io pread --io-depth 4 --isa auto --verify off --act int8 --hugepages off --json
     exits 0
     same "nothing is left to search" "$(json options)" ''
