@@ -137,8 +137,8 @@ static mox_err prepare(mox_ctx *ctx)
     MOX_TRY(read_header(ctx));
     MOX_TRY(mox_topo_create(&ctx->topo));
     MOX_TRY(resolve_dims(ctx));
-    uint64_t metadata =
-        sizeof *ctx + mox_model_bytes(ctx->model) + mox_ctx_heat_bytes(ctx) + mox_ctx_record_bytes(ctx) + mox_live_memory(ctx);
+    uint64_t metadata = sizeof *ctx + mox_model_bytes(ctx->model) + mox_ctx_heat_bytes(ctx) +
+                        mox_ctx_record_bytes(ctx) + mox_live_memory(ctx);
     if (ctx->tokenizer) {
         ctx->text_bytes = MOX_STOP_BYTES + 2 * mox_detok_max(ctx->tokenizer); /* held, a token, a flush */
         metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
@@ -425,8 +425,8 @@ const mox_plan *mox_get_plan(const mox_ctx *ctx)
 
 uint64_t mox_actual_bytes(const mox_ctx *ctx)
 {
-    uint64_t metadata =
-        sizeof *ctx + mox_model_bytes(ctx->model) + mox_ctx_heat_bytes(ctx) + mox_ctx_record_bytes(ctx) + mox_live_memory(ctx);
+    uint64_t metadata = sizeof *ctx + mox_model_bytes(ctx->model) + mox_ctx_heat_bytes(ctx) +
+                        mox_ctx_record_bytes(ctx) + mox_live_memory(ctx);
     if (ctx->tokenizer) {
         metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
     }
