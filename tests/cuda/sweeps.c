@@ -23,3 +23,15 @@ const sweep sweeps[] = {
     {"head_mul", sweep_head_mul},
     {NULL, NULL},
 };
+
+bool sweep_small(void)
+{
+#if defined(__SANITIZE_THREAD__)
+    return true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    return true;
+#endif
+#endif
+    return false;
+}

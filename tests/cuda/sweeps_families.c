@@ -112,7 +112,7 @@ const char *sweep_between(void)
 {
     rng r = {22};
     const char *bad = NULL;
-    for (uint32_t i = 0; i < 6 && bad == NULL; i++) {
+    for (uint32_t i = 0; i < 6 && bad == NULL; i += sweep_step(5)) {
         bad = map_case(i, &r);
         bad = bad ? bad : rows_case(i, &r);
     }
@@ -130,7 +130,7 @@ const char *sweep_router_rule(void)
     static const uint32_t experts[] = {8, 40, 64, 256};
     uint32_t ids[2][MAX];
     rng r = {23};
-    for (uint32_t i = 0; i < 4 * sizeof rules / sizeof *rules; i++) {
+    for (uint32_t i = 0; i < 4 * sizeof rules / sizeof *rules; i += sweep_step(5)) {
         const uint32_t e = experts[i % 4], d = 40 + i, n = 1 + i % 3, k = 1 + i % 6;
         rng_fill(&r, in, (size_t)n * d, FLAT);
         rng_fill(&r, in2, (size_t)e * d, FLAT);
@@ -175,7 +175,8 @@ static const char *special_run(const special_case *c, mox_kv_type type, rng *r)
     mox_kv_view dev = kv;
     dev.k = device_copy(kv.k, k_bytes), dev.v = device_copy(kv.v, v_bytes);
     const char *bad = NULL;
-    for (uint32_t p = 0; p < 2 * CTX && bad == NULL; p += p % 53 == 0 ? 1 : 13) { /* the rest stays zero */
+    for (uint32_t p = 0; p < 2 * CTX && bad == NULL;
+         p += p % 53 == 0 ? 1 : sweep_step(4) * 13) { /* the rest stays zero */
         const mox_place at = {p / CTX, p % CTX};
         rng_fill(r, in, (size_t)c->kv_heads * c->head_dim, FLAT);
         rng_fill(r, in2, (size_t)c->kv_heads * c->v_dim, FLAT);
@@ -218,7 +219,7 @@ const char *sweep_attention_special(void)
     };
     rng r = {24};
     const char *bad = NULL;
-    for (uint32_t i = 0; i < sizeof cases / sizeof *cases && bad == NULL; i++) {
+    for (uint32_t i = sweep_small() ? 5 : 0; i < sizeof cases / sizeof *cases && bad == NULL; i++) {
         bad = special_run(&cases[i], (mox_kv_type)(i % MOX_KV_TYPES), &r);
     }
     return bad ? bad : device_bad_row() == NO_BAD_ROW ? NULL : "kv_append: a bad row";
@@ -229,7 +230,7 @@ const char *sweep_head_mul(void)
     enum { HEADS = 3 };
     static const mox_type types[] = {MOX_TYPE_F16, MOX_TYPE_Q8_0, MOX_TYPE_Q4_K};
     uint64_t s = 25;
-    for (uint32_t i = 0; i < 6; i++) {
+    for (uint32_t i = 0; i < 6; i += sweep_step(2)) {
         const mox_format *f = mox_format_of(types[i % 3]);
         const uint32_t rows = 20 + 30 * i, cols = f->kind == MOX_ACT_K ? 256 : 64 + 32 * i,
                        n = 1 + 2 * (i % 2);

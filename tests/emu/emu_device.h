@@ -34,7 +34,8 @@ struct thread_ids { /* what a CUDA thread can see of itself */
     dim3 block_dim, grid_dim;
     int linear, lane, warp;
 };
-extern thread_local thread_ids *current __attribute__((tls_model("initial-exec")));
+/* __thread: UndefinedBehaviorSanitizer takes the function that a thread_local is read through for a null reference. */
+extern __thread thread_ids *current __attribute__((tls_model("initial-exec")));
 
 /* Runs once, in the last lane to arrive; record[lane] is what each lane brought. */
 typedef void collective_fn(void *const *record, uint32_t mask);

@@ -14,17 +14,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <vector>
 
 namespace emu
 {
-thread_local thread_ids *current __attribute__((tls_model("initial-exec")));
+__thread thread_ids *current __attribute__((tls_model("initial-exec")));
 
 namespace
 {
 enum state { READY, RUNNING, AT_BARRIER, AT_COLLECTIVE, DONE };
 enum { WARP = 32, RED_ZONE = 64, DUMPED_THREADS = 6 };
-const size_t ARENA_BYTES = 512 << 10;
+const size_t ARENA_BYTES = 512 << 10, MEETINGS = 64 << 10;
 
 struct fiber : thread_ids, context {
     enum state state;
@@ -39,6 +40,7 @@ struct fiber : thread_ids, context {
 struct warp {
     int base, lanes;
     uint32_t ready, collective, barrier, done;
+    size_t meeting; /* of the lanes that wait in a __syncwarp */
     uint32_t all() const
     {
         return lanes == WARP ? 0xffffffffU : (1U << lanes) - 1;
@@ -62,9 +64,60 @@ struct engine {
     char *arena = nullptr;
     size_t arena_used = 0, dyn_bytes = 0;
     bool dyn_ready = false; /* this block has touched it */
+    /* For ThreadSanitizer: a byte for each meeting of a block's threads, behind the arena. */
+    size_t meeting = 0, met = 0; /* the next barrier's; so many are taken */
+    char begin = 0, end = 0;     /* what orders a grid's threads after the host, and the host after them */
+    std::vector<context>
+        seats; /* its threads; those of all blocks are the same, so it sees no race between blocks */
     random_bits random;
 };
 thread_local engine E;
+
+#if EMU_TSAN
+/* What happened before a thread came to a meeting has happened for all who leave it. */
+size_t new_meeting()
+{
+    if (++E.met == MEETINGS) {
+        fault("more than %zu barriers in a block", MEETINGS);
+    }
+    return E.met;
+}
+void come(size_t meeting)
+{
+    __tsan_release(E.arena + ARENA_BYTES + meeting);
+}
+void leave(size_t meeting)
+{
+    __tsan_acquire(E.arena + ARENA_BYTES + meeting);
+}
+void thread_begins()
+{
+    __tsan_acquire(&E.begin);
+}
+void thread_ends()
+{
+    __tsan_release(&E.end);
+}
+void block_begins()
+{
+    __tsan_release(&E.begin);
+}
+void grid_ends()
+{
+    __tsan_acquire(&E.end);
+}
+#else
+size_t new_meeting()
+{
+    return 0;
+}
+void come(size_t) {}
+void leave(size_t) {}
+void thread_begins() {}
+void thread_ends() {}
+void block_begins() {}
+void grid_ends() {}
+#endif
 
 int pick_lane(uint32_t ready)
 {
@@ -123,13 +176,16 @@ void release_barrier()
     }
     E.at_barrier = 0;
     E.first_at_barrier = nullptr;
+    E.meeting = new_meeting();
 }
 
 void entry()
 {
     context_arrived();
+    thread_begins();
     fiber *me = E.running;
     (*E.body)();
+    thread_ends();
     warp &w = E.warps[me->warp];
     me->state = DONE;
     w.done |= 1U << me->lane;
@@ -152,12 +208,60 @@ void dump()
     }
 }
 
+/* A thread that ThreadSanitizer knows already. */
+void take_seat(fiber &f, size_t i)
+{
+#if EMU_TSAN
+    if (E.seats.size() <= i) {
+        E.seats.resize(i + 1);
+    }
+    static_cast<context &>(f) = E.seats[i];
+    context_start(&f, entry);
+    E.seats[i] = f;
+#else
+    (void)f, (void)i;
+#endif
+}
+
+/* ThreadSanitizer knows nothing of memory that has just been mapped, so a block begins without what was there. */
+void fresh_arena()
+{
+    if (!EMU_TSAN) {
+        return;
+    }
+    if (E.arena != nullptr) {
+        munmap(E.arena, ARENA_BYTES + MEETINGS);
+    }
+    E.met = 0;
+    void *p =
+        mmap(nullptr, ARENA_BYTES + MEETINGS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        fault("no memory for a block's shared arrays");
+    }
+    E.arena = static_cast<char *>(p);
+    E.meeting = new_meeting();
+    block_begins();
+}
+
+/* By hand under ThreadSanitizer, which takes memset for a write of the thread that comes first. */
+void poison_shared(char *p, size_t bytes)
+{
+    volatile char *to = p;
+    for (size_t i = 0; EMU_TSAN && i < bytes; i++) {
+        to[i] = static_cast<char>(config().poison);
+    }
+    if (!EMU_TSAN) {
+        memset(p, config().poison, bytes);
+    }
+}
+
 void start_block(uint3 block_id, dim3 grid, dim3 block)
 {
     E.alive = E.threads;
     E.at_barrier = 0;
     E.shared.clear();
     E.arena_used = 0;
+    fresh_arena();
     E.dyn_ready = false;
     EMU_HIDE(E.arena, ARENA_BYTES);
     for (int i = 0; i < E.threads; i++) {
@@ -172,6 +276,7 @@ void start_block(uint3 block_id, dim3 grid, dim3 block)
         f.warp = i / WARP;
         f.state = READY;
         f.mask = 0;
+        take_seat(f, static_cast<size_t>(i));
     }
     for (size_t i = 0; i < E.warps.size(); i++) {
         warp &w = E.warps[i];
@@ -241,14 +346,21 @@ int architecture()
     return config().sm;
 }
 
-void barrier(const char *file, int line)
+/* Is it the one that a test leaves out? */
+static bool left_out(const char *file, int line)
 {
     const emu_config &c = config();
-    if (c.skip_file != nullptr && line == c.skip_line) {
-        const size_t n = strlen(file), tail = strlen(c.skip_file);
-        if (n >= tail && strcmp(file + n - tail, c.skip_file) == 0) {
-            return;
-        }
+    if (c.skip_file == nullptr || line != c.skip_line) {
+        return false;
+    }
+    const size_t n = strlen(file), tail = strlen(c.skip_file);
+    return n >= tail && strcmp(file + n - tail, c.skip_file) == 0;
+}
+
+void barrier(const char *file, int line)
+{
+    if (left_out(file, line)) {
+        return;
     }
     fiber *me = E.running;
     warp &w = E.warps[me->warp];
@@ -260,6 +372,8 @@ void barrier(const char *file, int line)
         E.first_at_barrier = me;
     }
     w.barrier |= 1U << me->lane;
+    const size_t meeting = E.meeting;
+    come(meeting);
     if (++E.at_barrier == E.alive) {
         release_barrier();
         w.ready &= ~(1U << me->lane);
@@ -267,10 +381,14 @@ void barrier(const char *file, int line)
     } else {
         resume(me, w, false);
     }
+    leave(meeting);
 }
 
 void collective(uint32_t mask, collective_fn *fn, void *record, const char *what, const char *file, int line)
 {
+    if (fn == sync_warp && left_out(file, line)) {
+        return;
+    }
     fiber *me = E.running;
     warp &w = E.warps[me->warp];
     const uint32_t mine = 1U << me->lane;
@@ -284,9 +402,20 @@ void collective(uint32_t mask, collective_fn *fn, void *record, const char *what
     }
     me->mask = mask, me->fn = fn, me->record = record, me->what = what, me->file = file, me->line = line;
     me->state = AT_COLLECTIVE;
+    const bool fence = fn == sync_warp; /* the others order no memory */
+    if (fence && w.collective == 0) {
+        w.meeting = new_meeting();
+    }
+    const size_t meeting = w.meeting;
+    if (fence) {
+        come(meeting);
+    }
     w.collective |= mine;
     if ((w.collective & mask) != mask) {
         resume(me, w, false);
+        if (fence) {
+            leave(meeting);
+        }
         return;
     }
     void *records[WARP] = {};
@@ -305,6 +434,9 @@ void collective(uint32_t mask, collective_fn *fn, void *record, const char *what
     w.collective &= ~mask;
     w.ready |= mask & ~mine;
     me->state = RUNNING;
+    if (fence) {
+        leave(meeting);
+    }
 }
 
 static void check_shared_sum()
@@ -333,7 +465,7 @@ void *shared_array(const void *key, size_t bytes, size_t align, const char *name
     E.arena_used = offset + bytes;
     E.shared.push_back({key, offset, bytes});
     EMU_SHOW(E.arena + offset, bytes);
-    memset(E.arena + offset, config().poison, bytes);
+    poison_shared(E.arena + offset, bytes);
     check_shared_sum();
     return E.arena + offset;
 }
@@ -344,14 +476,14 @@ void *dyn_shared()
     if (!E.dyn_ready) {
         E.dyn_ready = true;
         EMU_SHOW(p, E.dyn_bytes);
-        memset(p, config().poison, E.dyn_bytes);
+        poison_shared(p, E.dyn_bytes);
     }
     return p;
 }
 
 void run_grid(const char *name, dim3 grid, dim3 block, size_t dyn, const std::function<void()> &body)
 {
-    if (E.arena == nullptr) {
+    if (!EMU_TSAN && E.arena == nullptr) {
         E.arena = static_cast<char *>(aligned_alloc(256, ARENA_BYTES));
     }
     if (dyn > ARENA_BYTES / 2 - RED_ZONE) {
@@ -378,6 +510,7 @@ void run_grid(const char *name, dim3 grid, dim3 block, size_t dyn, const std::fu
             }
         }
     }
+    grid_ends();
     E.threads = 0;
     E.running = nullptr;
     current = nullptr;

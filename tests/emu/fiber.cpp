@@ -1,5 +1,6 @@
 /* Stacks, and the switch from one to another (fiber.h). Stacks are kept for the next block and have a page without
- * access below them. */
+ * access below them. For ThreadSanitizer a stack and the thread that it takes a fiber for belong together for good: making
+ * one takes it long. A switch orders nothing: barriers do (engine.cpp). */
 #include "emu/fiber.h"
 
 #include "emu/internal.h"
@@ -48,7 +49,12 @@ asm(".text\n.globl mox_emu_switch\n.type mox_emu_switch,@function\nmox_emu_switc
 
 void context_start(context *c, void (*entry)())
 {
-    c->stack = take_stack();
+    if (c->stack == nullptr) {
+        c->stack = take_stack();
+#if EMU_TSAN
+        c->tsan = __tsan_create_fiber(0);
+#endif
+    }
     c->stack_bytes = STACK_BYTES;
     c->fake_stack = nullptr;
 #if defined(__x86_64__)
@@ -72,7 +78,9 @@ void context_start(context *c, void (*entry)())
 void context_retire(context *c)
 {
     EMU_SHOW(c->stack, c->stack_bytes);
-    free_stacks.push_back(c->stack);
+    if (!EMU_TSAN) {
+        free_stacks.push_back(c->stack);
+    }
     c->stack = nullptr;
 }
 
@@ -84,6 +92,9 @@ void context_adopt(context *c)
     pthread_attr_getstack(&attr, &stack, &c->stack_bytes);
     pthread_attr_destroy(&attr);
     c->stack = static_cast<char *>(stack);
+#if EMU_TSAN
+    c->tsan = __tsan_get_current_fiber();
+#endif
 }
 
 void context_switch(context *from, context *to, bool dying)
@@ -92,6 +103,9 @@ void context_switch(context *from, context *to, bool dying)
     __sanitizer_start_switch_fiber(dying ? nullptr : &from->fake_stack, to->stack, to->stack_bytes);
 #endif
     (void)dying;
+#if EMU_TSAN
+    __tsan_switch_to_fiber(to->tsan, __tsan_switch_to_fiber_no_sync);
+#endif
 #if defined(__x86_64__)
     mox_emu_switch(&from->sp, to->sp);
 #else

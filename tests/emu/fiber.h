@@ -23,9 +23,10 @@ struct context {
     char *stack = nullptr; /* lowest byte; of the thread's own context too, for AddressSanitizer */
     size_t stack_bytes = 0;
     void *fake_stack = nullptr;
+    void *tsan = nullptr; /* the thread that ThreadSanitizer takes it for */
 };
 
-/* context_start: what `entry` will run on, with a new or used stack; it must never return. */
+/* context_start: what `entry` will run on, with the stack it has or one of its own; it must never return. */
 void context_start(context *c, void (*entry)());
 /* context_retire: its stack is free for the next start. */
 void context_retire(context *c);

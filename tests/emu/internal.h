@@ -17,6 +17,15 @@
 #define EMU_ASAN 0
 #endif
 
+/* ThreadSanitizer is told of the emulated threads and of what orders them; the emulator itself is compiled without it
+ * (library/CMakeLists.txt), so its own records are nobody's race. */
+#ifndef EMU_TSAN
+#define EMU_TSAN 0
+#endif
+#if EMU_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+
 #if EMU_ASAN
 #include <sanitizer/asan_interface.h>
 #define EMU_HIDE(p, n) ASAN_POISON_MEMORY_REGION(p, n)
