@@ -11,47 +11,12 @@
 #include <string.h>
 
 #ifndef MOXIE_MINIMAL
-#include <jansson.h>
+#include "runtime/cli/json_value.h"
 
 struct mox_jdoc {
     json_t *root;
     mox_jdoc_kind kind;
 };
-
-static mox_jval value(mox_jinja *j, const json_t *v)
-{
-    const char *key;
-    json_t *item;
-    size_t i;
-    mox_jval out;
-    switch (json_typeof(v)) {
-    case JSON_OBJECT:
-        out = mox_jinja_dict(j, MOX_MARK_USER);
-        json_object_foreach((json_t *)(uintptr_t)v, key, item)
-        {
-            mox_jinja_put(j, out, mox_jinja_str(key, strlen(key), MOX_MARK_USER), value(j, item));
-        }
-        return out;
-    case JSON_ARRAY:
-        out = mox_jinja_list(j, MOX_MARK_USER);
-        json_array_foreach(v, i, item)
-        {
-            mox_jinja_push(j, out, value(j, item));
-        }
-        return out;
-    case JSON_STRING:
-        return mox_jinja_str(json_string_value(v), json_string_length(v), MOX_MARK_USER);
-    case JSON_INTEGER:
-        return mox_jinja_int(json_integer_value(v), MOX_MARK_USER);
-    case JSON_REAL:
-        return mox_jinja_float(json_real_value(v), MOX_MARK_USER);
-    case JSON_TRUE:
-    case JSON_FALSE:
-        return mox_jinja_bool(json_is_true(v), MOX_MARK_USER);
-    default:
-        return mox_jinja_none();
-    }
-}
 
 /* A content of texts in parts as one text. The texts are put together once, when the file is read. */
 static json_t *joined(const json_t *content)
@@ -198,7 +163,7 @@ static mox_jval message(mox_jinja *j, const json_t *m, bool parts)
         if (strcmp(key, joined_key) == 0) {
             continue;
         }
-        mox_jval v = value(j, text != NULL && strcmp(key, "content") == 0 ? text : item);
+        mox_jval v = mox_json_value(j, text != NULL && strcmp(key, "content") == 0 ? text : item);
         if (strcmp(key, "role") == 0) {
             v.mark = mox_render_role(v.u.p, v.n);
         }
@@ -215,10 +180,10 @@ void mox_jdoc_set(mox_jinja *j, const mox_jdoc *d, bool parts)
     if (d->kind == MOX_JDOC_VARIABLES) {
         json_object_foreach(d->root, key, item)
         {
-            mox_jinja_set(j, key, value(j, item));
+            mox_jinja_set(j, key, mox_json_value(j, item));
         }
     } else if (d->kind == MOX_JDOC_TOOLS) {
-        mox_jinja_set(j, "tools", value(j, d->root));
+        mox_jinja_set(j, "tools", mox_json_value(j, d->root));
     } else {
         mox_jval list = mox_jinja_list(j, MOX_MARK_USER);
         json_array_foreach(d->root, i, item)

@@ -2,46 +2,11 @@
  * output gets a list of {"text", "marks"} (a digit for each byte: who wrote it) or {"error"}. Strings of vars are a
  * user's. For the comparison with Python's Jinja (oracle.py).
  */
-#include "runtime/template/template.h"
+#include "runtime/cli/json_value.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static mox_jval value(mox_jinja *j, json_t *v)
-{
-    const char *key;
-    json_t *item;
-    size_t i;
-    mox_jval out;
-    switch (json_typeof(v)) {
-    case JSON_OBJECT:
-        out = mox_jinja_dict(j, MOX_MARK_USER);
-        json_object_foreach(v, key, item)
-        {
-            mox_jinja_put(j, out, mox_jinja_str(key, strlen(key), MOX_MARK_USER), value(j, item));
-        }
-        return out;
-    case JSON_ARRAY:
-        out = mox_jinja_list(j, MOX_MARK_USER);
-        json_array_foreach(v, i, item)
-        {
-            mox_jinja_push(j, out, value(j, item));
-        }
-        return out;
-    case JSON_STRING:
-        return mox_jinja_str(json_string_value(v), json_string_length(v), MOX_MARK_USER);
-    case JSON_INTEGER:
-        return mox_jinja_int(json_integer_value(v), MOX_MARK_USER);
-    case JSON_REAL:
-        return mox_jinja_float(json_real_value(v), MOX_MARK_USER);
-    case JSON_NULL:
-        return mox_jinja_none();
-    default:
-        return mox_jinja_bool(json_is_true(v), MOX_MARK_USER);
-    }
-}
 
 static json_t *rendered(json_t *one)
 {
@@ -55,7 +20,7 @@ static json_t *rendered(json_t *one)
         mox_jinja_now(j, json_integer_value(json_object_get(one, "now")));
         json_object_foreach(vars, key, item)
         {
-            mox_jinja_set(j, key, value(j, item));
+            mox_jinja_set(j, key, mox_json_value(j, item));
         }
         err = mox_jinja_render(j, &out);
     }

@@ -1,0 +1,14 @@
+/* JSON as a value of a chat template, for the program and for the test that compares templates with Python's Jinja. */
+#ifndef MOX_CLI_JSON_VALUE_H
+#define MOX_CLI_JSON_VALUE_H
+
+#ifndef MOXIE_MINIMAL
+#include "runtime/template/template.h"
+
+#include <jansson.h>
+
+/* mox_json_value: all strings in it, keys too, are marked as a user's. */
+mox_jval mox_json_value(mox_jinja *j, const json_t *v);
+#endif
+
+#endif
