@@ -141,8 +141,9 @@ static void info_text(const mox_model_info *m, const mox_gguf *g)
            m->n_moe_layers, m->d_model, m->n_heads, m->n_kv_heads, m->head_dim);
     printf("  experts     %u per layer, %u used, width %u, at most %s each\n", m->n_experts, m->top_k,
            m->d_ff, mox_human(m->expert_max_bytes, a));
+    uint64_t q8_0 = m->kv_bytes_per_token[MOX_KV_Q8_0]; /* none where a head is no multiple of its block */
     printf("  context     %u trained, KV per token: f16 %s, q8_0 %s, f32 %s\n", m->n_ctx_train,
-           mox_human(m->kv_bytes_per_token[MOX_KV_F16], a), mox_human(m->kv_bytes_per_token[MOX_KV_Q8_0], b),
+           mox_human(m->kv_bytes_per_token[MOX_KV_F16], a), q8_0 ? mox_human(q8_0, b) : "impossible",
            mox_human(m->kv_bytes_per_token[MOX_KV_F32], c));
     if (m->state_bytes != 0) {
         printf("  states      %s per sequence, of any length\n", mox_human(m->state_bytes, a));

@@ -46,6 +46,22 @@ static void take_tables(mox_model *m, const mox_builder *b, const mox_gguf *g, m
     }
 }
 
+/* NVFP4 weights may come with a factor for each matrix or expert in a tensor beside them. Without it the answers are
+ * wrong, so such a file is refused rather than its tensor left out. */
+static mox_err check_scales(const mox_gguf *g)
+{
+    for (uint32_t i = 0; i < mox_gguf_n_tensors(g); i++) {
+        static const char tail[] = ".scale";
+        const mox_str name = mox_gguf_tensor_at(g, i)->name;
+        const size_t n = sizeof tail - 1;
+        if (name.n > n && memcmp(name.p + name.n - n, tail, n) == 0) {
+            return MOX_FAIL(MOX_E_TENSOR, "model: tensor '%.*s': factors of whole matrices are not supported",
+                            (int)name.n, name.p);
+        }
+    }
+    return MOX_OK;
+}
+
 /* Tensors that no op uses: said once, because a forgotten tensor means a wrong model. */
 static void warn_unused(const mox_builder *b)
 {
@@ -93,6 +109,7 @@ static mox_err build(mox_model *m, mox_builder *b, const mox_family *family)
     if (family->hparams) {
         MOX_TRY(family->hparams(m, &keys));
     }
+    MOX_TRY(check_scales(b->g));
     m->id = mox_gguf_id(b->g);
     m->n_files = mox_gguf_n_files(b->g);
     b->max_weights = GLOBAL_WEIGHTS + m->h.n_layers * LAYER_WEIGHTS;

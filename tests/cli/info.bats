@@ -43,6 +43,13 @@ load lib
     mox info lacks.gguf
     exits 3
     prints "^supported: no: .*'blk.1.attn_q.weight' is missing"
+    sed 's/blk.1.ffn_norm.weight/blk.1.ffn_norms.scale/' "$DATA/models/olmoe-a.gguf" >factors.gguf
+    mox info factors.gguf
+    exits 3
+    prints "^supported: no: .*'blk.1.ffn_norms.scale': factors of whole matrices"
+    mox info "$DATA/models/deepseek3-a.gguf"
+    exits 0
+    prints 'KV per token: f16 288 B, q8_0 impossible, f32 576 B'
 }
 
 @test "--tensors: a line per tensor, bytes that add up to the file" {
