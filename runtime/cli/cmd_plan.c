@@ -47,6 +47,11 @@ mox_err mox_plan_measure(mox_plan_cmd *c, uint32_t n_threads)
                                    .cpu_ops = OPS_SHARE * 1e9 * mox_ceiling_int(crew.pool, isa),
                                    .layer_s = MOX_CPU_LAYER_S,
                                    .disk_handshake_s = MOX_DISK_HANDSHAKE_S};
+        if (c->cfg.device && strncmp(c->cfg.device, "cpu:", 4) == 0) { /* the CPU plays the device as well */
+            c->machine.vram_bps = c->machine.cpu_bps;
+            c->machine.link_bps = ram / 2; /* a copy reads and writes */
+            c->machine.gpu_ops = c->machine.cpu_ops;
+        }
         mox_arena_unmap(&arena);
         measure_disk(c, 6.5e9);
         snprintf(c->machine_name, sizeof c->machine_name,
@@ -77,6 +82,11 @@ static mox_err from_table(mox_plan_cmd *c)
 mox_err mox_plan_situation(mox_plan_cmd *c)
 {
     const mox_opts *o = c->o;
+    const char *device = c->cfg.device ? c->cfg.device : "cpu";
+    if (strncmp(device, "cpu", 3) != 0 || (o->gpu_spec && strcmp(device, "cpu") != 0)) {
+        (void)!MOX_FAIL(MOX_E_CONFLICT, "plan: the speed of --device %.60s is not in its header", device);
+        return mox_err_fix("--gpu-spec NAME without --device; cpu:vram=SIZE without --gpu-spec");
+    }
     if (o->gpu_spec) {
         MOX_TRY(from_table(c));
     } else if (o->assume_vram) {
@@ -90,6 +100,9 @@ mox_err mox_plan_situation(mox_plan_cmd *c)
     }
     if (o->assume_ram) {
         c->cfg.ram = (mox_budget){.kind = MOX_BUDGET_BYTES, .bytes = o->assume_ram};
+    }
+    if (c->gpu && c->cfg.vram.kind == MOX_BUDGET_BYTES) {
+        c->vram_bytes = c->cfg.vram.bytes < c->vram_bytes ? c->cfg.vram.bytes : c->vram_bytes;
     }
     c->ram_bytes = o->assume_ram;
     if (c->gpu && !c->ram_bytes) {
@@ -123,7 +136,7 @@ mox_err mox_plan_compute(const mox_plan_cmd *c, mox_plan_view *out)
         mox_err_info why = *mox_err_last();
         cfg.ram = (mox_budget){.kind = MOX_BUDGET_MIN};
         MOX_TRY(mox_plan_work(&out->plan, &out->work, &cfg));
-        mox_tiers_cpu(&out->plan, &out->tiers);
+        mox_tiers_of(&out->plan, &out->tiers);
         out->tiers.fits = false;
         return mox_err_restore(&why);
     }
@@ -131,7 +144,7 @@ mox_err mox_plan_compute(const mox_plan_cmd *c, mox_plan_view *out)
     if (c->gpu) {
         mox_tiers_gpu(&out->plan, c->vram_bytes, c->ram_bytes, &out->tiers);
     } else {
-        mox_tiers_cpu(&out->plan, &out->tiers);
+        mox_tiers_of(&out->plan, &out->tiers);
     }
     if (!out->tiers.fits) {
         return short_of(out, c);

@@ -44,8 +44,9 @@ static void tiers(mox_json *j, const mox_plan_view *v)
     mox_json_object_end(j);
 }
 
-static void speeds(mox_json *j, const mox_plan_cmd *c, const mox_prediction *p)
+static void speeds(mox_json *j, const mox_plan_cmd *c, const mox_plan_view *v)
 {
+    const mox_prediction *p = &v->p;
     mox_json_object(j, "hits");
     mox_json_string(j, "source", p->source);
     mox_json_f64(j, "vram", p->hits.vram);
@@ -56,7 +57,7 @@ static void speeds(mox_json *j, const mox_plan_cmd *c, const mox_prediction *p)
         mox_json_f64(j, "best_vram_and_ram", p->best.vram + p->best.ram);
     }
     mox_json_object_end(j);
-    if (c->gpu) {
+    if (v->tiers.gpu) {
         mox_json_object(j, "misses");
         mox_json_string(j, "way", mox_way_name(p->ways.best));
         mox_json_bool(j, "tie", p->ways.tie);
@@ -118,7 +119,7 @@ void mox_plan_json(const mox_plan_cmd *c, const mox_plan_view *v, const mox_plan
     mox_report_plan_json(&j, "plan", &v->plan);
     tiers(&j, v);
     if (v->tiers.fits) {
-        speeds(&j, c, &v->p);
+        speeds(&j, c, v);
     }
     mox_json_array(&j, "changes");
     for (uint32_t i = 0; i < n; i++) {

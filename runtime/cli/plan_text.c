@@ -75,7 +75,7 @@ void mox_plan_text(const mox_plan_cmd *c, const mox_plan_view *v, const mox_plan
     const mox_tiers *t = &v->tiers;
     const mox_prediction *p = &v->p;
     printf("machine: %s\n\n", c->machine_name);
-    if (c->gpu) {
+    if (t->gpu) {
         tier("VRAM",
              (piece[]){{"dense", t->vram_dense},
                        {"KV", t->vram_kv},
@@ -94,7 +94,7 @@ void mox_plan_text(const mox_plan_cmd *c, const mox_plan_view *v, const mox_plan
     tier("file", (piece[]){{"experts", t->file_experts}}, 1);
     per_layer(v);
     hits(v);
-    if (c->gpu) {
+    if (t->gpu) {
         misses(c, p);
     }
     printf("  decode     %.1f tok/s predicted; %.0f %% of a token is %s\n", p->decode_tok_s,
@@ -107,7 +107,7 @@ void mox_plan_text(const mox_plan_cmd *c, const mox_plan_view *v, const mox_plan
     for (uint32_t i = 0; i < n; i++) {
         printf("%s %-28s decode %.1f tok/s, %+lld experts in %s, prefill %.0f tok/s\n",
                i ? "          " : "Faster:   ", changes[i].options, changes[i].decode_tok_s,
-               (long long)changes[i].experts, c->gpu ? "VRAM" : "RAM", changes[i].prefill_tok_s);
+               (long long)changes[i].experts, t->gpu ? "VRAM" : "RAM", changes[i].prefill_tok_s);
     }
 }
 

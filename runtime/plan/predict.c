@@ -45,7 +45,8 @@ double mox_prior(uint32_t n_experts, double kept, bool vram, const char **source
 static void count(const mox_plan *plan, mox_tiers *t)
 {
     for (uint32_t l = 0; l < plan->n_moe_layers; l++) {
-        uint32_t rest = plan->n_experts - t->vram[l] - t->ram[l];
+        uint32_t held = t->vram[l] + t->ram[l]; /* a run may have one in both, until RAM gives it up */
+        uint32_t rest = held < plan->n_experts ? plan->n_experts - held : 0;
         t->n_vram += t->vram[l];
         t->n_ram += t->ram[l];
         t->n_file += rest;
@@ -57,10 +58,18 @@ static void count(const mox_plan *plan, mox_tiers *t)
     t->ram_total = t->ram_dense + t->ram_kv + t->ram_buffers + t->ram_fixed + t->ram_experts;
 }
 
-void mox_tiers_cpu(const mox_plan *plan, mox_tiers *out)
+void mox_tiers_of(const mox_plan *plan, mox_tiers *out)
 {
     memset(out, 0, sizeof *out);
     out->fits = true;
+    out->gpu = plan->n_devices > 0;
+    for (uint32_t i = 0; i < plan->n_devices; i++) {
+        const mox_plan_device *d = &plan->device[i];
+        out->vram_dense += d->dense_bytes;
+        out->vram_kv += d->kv_bytes;
+        out->vram_buffers += d->buffer_bytes + d->staging_bytes;
+    }
+    memcpy(out->vram, plan->vram_kept, sizeof out->vram);
     out->ram_dense = plan->dense_bytes;
     out->ram_kv = plan->kv_bytes;
     out->ram_buffers = plan->buffer_bytes;

@@ -26,8 +26,9 @@ typedef struct mox_tiers {
     uint32_t n_vram, n_ram, n_file;
 } mox_tiers;
 
-void mox_tiers_cpu(const mox_plan *plan, mox_tiers *out);
-/* plan: one that keeps no expert. */
+/* mox_tiers_of: as the plan itself has it, which is what a run takes. */
+void mox_tiers_of(const mox_plan *plan, mox_tiers *out);
+/* mox_tiers_gpu: of a machine that is not here; plan: one that keeps no expert. */
 void mox_tiers_gpu(const mox_plan *plan, uint64_t vram_bytes, uint64_t ram_bytes, mox_tiers *out);
 
 typedef struct mox_prediction {

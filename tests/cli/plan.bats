@@ -51,6 +51,46 @@ same_as_run() { # MODEL OPTIONS...
     at_least pairs $pairs 30
 }
 
+# The same experts in the memory of played devices and in RAM, and the same bytes, as a run.
+same_with_devices() { # MODEL OPTIONS...
+    local model=$1 device sum=0
+    shift
+    mox plan "$model" --tuned off "$@" --json
+    exits 0
+    cp out planned
+    mox run "$model" --tuned off "$@" --dry-run --json
+    exits 0
+    same "$*: VRAM" "$(field experts.vram planned)" "$(json plan.experts_in_vram)"
+    same "$*: RAM" "$(field experts.ram planned)" "$(json plan.experts_kept)"
+    same "$*: total" "$(field bytes.ram.total planned)" "$(json plan.total_bytes)"
+    for device in 0 1; do
+        [ $device = 1 ] && [ "$devices" = 1 ] || sum=$((sum + $(json plan.devices.$device.total_bytes)))
+    done
+    same "$*: bytes of devices" "$(field bytes.vram.total planned)" $sum
+    at_least "$*: predicted" "$(field decode_tok_s planned)" 1
+    pairs=$((pairs + 1))
+}
+
+@test "the plan is the allocation in VRAM too" {
+    pairs=0
+    for devices in 1 2; do
+        for device in 16M 24M; do
+            for ram in '--ram 40M' '--ram-experts 30%'; do
+                for vram in '--vram 80%' '--vram-experts 8' '--vram-experts 40%' '--vram auto'; do
+                    # shellcheck disable=SC2086
+                    same_with_devices "$DEMO" --device cpu:vram=$device,n=$devices $ram $vram
+                done
+            done
+        done
+    done
+    at_least pairs $pairs 30
+    mox plan "$DEMO" --device cpu:vram=12M --gpu-spec 4080
+    exits 2
+    says 'MX-2003'
+    mox plan "$DEMO" --device cpu:vram=1M --tuned off
+    exits 4
+}
+
 @test "a machine from the table: tiers, ways with their numbers, bottleneck, changes" {
     headers
     mox plan mixtral-8x7b.gguf --gpu-spec 4060ti16,ddr5-6000 --assume-ram 32G --json
@@ -110,7 +150,7 @@ same_as_run() { # MODEL OPTIONS...
     head -c 100 run.trace >short.trace
     mox plan "$DEMO" --trace short.trace --gpu-spec gen4
     exits 3
-    says 'ends inside a record'
+    says "is cut off"
 }
 
 @test "wrong machines, sweeps and files" {
