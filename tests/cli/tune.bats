@@ -64,11 +64,11 @@ settings_are() { # LINE...
     exits 0
     says 'prompts: prompts; at most'
     prints 'nothing that was tried is 3 % faster'
-    mox tune "$DEMO" --minutes 0.05 --threads 1 --device cpu:vram=8M --vram 6M --ram-experts 10% --policy lru --look-ahead off --io-depth 8 --io pread --json
+    mox tune "$DEMO" --minutes 0.05 --threads 1 --device cpu:vram=24M --vram 10M --ram-experts 10% --policy lru --look-ahead off --io-depth 8 --io pread --json
     exits 0
     at_least "the link" "$(json measured.link_bytes_per_s)" 1000000
     grep -q '"option":"miss"' out || failed "misses are tried"
-    mox tune "$DEMO" --minutes 0.05 --threads 1 --device cpu:vram=8M --vram-experts 12 --miss cpu --ram 100% --json
+    mox tune "$DEMO" --minutes 0.05 --threads 1 --device cpu:vram=24M --vram-experts 12 --miss cpu --ram 100% --json
     exits 0
 }
 
