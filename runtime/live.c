@@ -284,16 +284,17 @@ static void release(mox_live *v)
     free(v);
 }
 
+enum { HEAD = (sizeof(mox_live) + 63) / 64 * 64 };
+
 static size_t snapshot_bytes(const mox_ctx *ctx)
 {
-    return (mox_live_bytes(ctx->plan.n_moe_layers, ctx->plan.n_experts) + 63) / 64 * 64;
+    return (mox_live_bytes(ctx->model->n_moe_layers, ctx->model->h.n_experts) + 63) / 64 * 64;
 }
 
+/* A dry run counts it too: its plan is that of the run. */
 size_t mox_live_memory(const mox_ctx *ctx)
 {
-    uint32_t n = ctx->model->n_moe_layers, experts = ctx->model->h.n_experts;
-    bool wanted = ctx->cfg.live && !ctx->cfg.dry_run;
-    return wanted ? sizeof(mox_live) + (CLIENTS + 1) * ((mox_live_bytes(n, experts) + 63) / 64 * 64) : 0;
+    return ctx->cfg.live ? HEAD + (CLIENTS + 1) * snapshot_bytes(ctx) : 0;
 }
 
 void mox_live_start(mox_ctx *ctx)
@@ -301,8 +302,7 @@ void mox_live_start(mox_ctx *ctx)
     if (!ctx->cfg.live || ctx->cfg.dry_run) {
         return;
     }
-    size_t bytes = snapshot_bytes(ctx), head = (sizeof(mox_live) + 63) / 64 * 64;
-    size_t all = head + (CLIENTS + 1) * bytes;
+    size_t bytes = snapshot_bytes(ctx), all = mox_live_memory(ctx);
     mox_live *v = aligned_alloc(64, all);
     if (!v) {
         return;
@@ -310,7 +310,7 @@ void mox_live_start(mox_ctx *ctx)
     memset(v, 0, all);
     v->listener = v->stop = -1;
     v->bytes = mox_live_bytes(ctx->plan.n_moe_layers, ctx->plan.n_experts);
-    v->now = (uint8_t *)v + head;
+    v->now = (uint8_t *)v + HEAD;
     for (int i = 0; i < CLIENTS; i++) {
         v->client[i] = (client){.fd = -1, .copy = v->now + (size_t)(i + 1) * bytes};
     }

@@ -94,7 +94,7 @@ ids() { echo 1 17 400 23 99 5 300 >ids; }
     same "all uses" "$(json hits.uses)" \
         $(($(json hits.vram.uses) + $(json hits.ram.uses) + $(json hits.late.uses) + $(json hits.file.uses)))
     same "nothing is computed on the CPU" "$(json vram.cpu)" 0
-    mox logits "$DEMO" --tokens ids --json --device cpu:vram=64M,n=2 --vram 4M --miss split
+    mox logits "$DEMO" --tokens ids --json --device cpu:vram=64M,n=2 --vram 9M --miss split
     same "--miss split" "$(json logits_xxh3)" "$hash"
     styled 2 MX-2002 logits "$DEMO" --tokens ids --json --device cpu:vram
     styled 5 MX-5001 logits "$DEMO" --tokens ids --json --device cuda
