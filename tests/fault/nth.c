@@ -40,7 +40,8 @@ enum {
     MAX_ARGS = 24,
     MAX_NR = 4,
     TRACE_HEADER = 32,
-    TRACE_RECORD = 16
+    TRACE_BLOCK = 8, /* tag and bytes, as profiler/trace.h says */
+    TRACE_USE = 24
 };
 
 /* ---- what is tried ---- */
@@ -351,6 +352,30 @@ static bool equal(const char *path, const char *want, size_t n_want)
     return same;
 }
 
+/* Does a trace end with a block, and each block of uses with a record? *done: the run ended in order. */
+static bool whole_trace(const char *path, bool *done)
+{
+    size_t n, at = TRACE_HEADER;
+    char *trace = slurp(path, &n);
+    bool whole = trace && n >= TRACE_HEADER;
+    *done = false;
+    while (whole && at < n) {
+        uint32_t bytes = 0;
+        whole = n - at >= TRACE_BLOCK;
+        if (whole) {
+            memcpy(&bytes, trace + at + 4, sizeof bytes);
+            whole = bytes <= n - at - TRACE_BLOCK;
+        }
+        if (whole) {
+            whole = memcmp(trace + at, "USES", 4) != 0 || bytes % TRACE_USE == 0;
+            *done = memcmp(trace + at, "DONE", 4) == 0;
+            at += TRACE_BLOCK + bytes;
+        }
+    }
+    free(trace);
+    return whole;
+}
+
 /* What is in the working directory: whole, or not there. */
 static void check_files(const setting *s, const run *r, bool ok)
 {
@@ -358,7 +383,7 @@ static void check_files(const setting *s, const run *r, bool ok)
     DIR *d = opendir("case");
     for (struct dirent *e; d && (e = readdir(d));) {
         char path[300];
-        struct stat st;
+        bool done;
         snprintf(path, sizeof path, "case/%s", e->d_name);
         if (e->d_name[0] == '.' && (!e->d_name[1] || e->d_name[1] == '.')) {
             continue;
@@ -370,9 +395,9 @@ static void check_files(const setting *s, const run *r, bool ok)
             }
         } else if (s->cmd->trace && strcmp(e->d_name, s->cmd->trace) == 0) {
             trace = true;
-            if (stat(path, &st) != 0 || st.st_size < TRACE_HEADER ||
-                (st.st_size - TRACE_HEADER) % TRACE_RECORD) {
-                complain(s, r, "the trace is cut within a record", NULL);
+            if (!whole_trace(path, &done) || (ok && !done)) {
+                complain(s, r, done ? "the trace is cut within a block" : "the trace does not end in order",
+                         NULL);
             }
         } else {
             complain(s, r, "a file is left", e->d_name);
