@@ -13,6 +13,8 @@
 #ifndef MOXIE_MINIMAL
 #include "runtime/cli/json_value.h"
 
+#include <jansson.h>
+
 struct mox_jdoc {
     json_t *root;
     mox_jdoc_kind kind;

@@ -2,6 +2,7 @@
 #ifndef MOXIE_MINIMAL
 #include "runtime/cli/json_value.h"
 
+#include <jansson.h>
 #include <string.h>
 
 mox_jval mox_json_value(mox_jinja *j, const json_t *v)

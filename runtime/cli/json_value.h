@@ -5,10 +5,10 @@
 #ifndef MOXIE_MINIMAL
 #include "runtime/template/template.h"
 
-#include <jansson.h>
+struct json_t; /* jansson's */
 
 /* mox_json_value: all strings in it, keys too, are marked as a user's. */
-mox_jval mox_json_value(mox_jinja *j, const json_t *v);
+mox_jval mox_json_value(mox_jinja *j, const struct json_t *v);
 #endif
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include "runtime/cli/json_value.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
