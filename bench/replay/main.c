@@ -1,10 +1,11 @@
 /* moxie-replay: experts that a recorded run read (moxie ... --record FILE), beside what the same routing costs under
  * every policy with the same number of kept experts, and under Belady's rule, which knows the future.
  *
- *   moxie-replay TRACE --kept N    N experts in all, dealt to layers as --ram-experts N does
+ *   moxie-replay TRACE --kept N                  N experts in all, dealt to layers as --ram-experts N does
+ *   moxie-replay TRACE --kept N --transit N      and so many slots of each size class that experts pass through
  *
- * A run may read less than its own policy's replay: a transit slot that nobody needed yet is a hit by luck. It may
- * read more by wrong predictions; those are in the run's own counters, not in a trace.
+ * Without --transit a run may read less than its own policy's replay: a transit slot that nobody needed yet is a hit by
+ * luck. It may read more by wrong predictions; those are in the run's own counters, not in a trace.
  */
 #include "offload/policy/replay.h"
 #include "profiler/counters.h"
@@ -15,8 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_LAYERS = 1024 };
+
 typedef struct routing {
     mox_trace_header h;
+    uint32_t size_class[MAX_LAYERS];
     mox_replay_step *steps;
     size_t n_steps;
     uint32_t *experts, *uses; /* entries of steps */
@@ -56,9 +60,22 @@ static bool group(routing *r, const mox_trace_record *records, size_t n)
     return true;
 }
 
-static int play(const routing *r, uint32_t kept)
+/* Layers whose experts have the same bytes share transit slots; a trace that was imported does not say. */
+static void find_classes(const mox_trace *t, routing *r)
 {
-    uint32_t quota[1024];
+    char text[MAX_LAYERS * 12], *at = text;
+    uint64_t bytes[MAX_LAYERS] = {0};
+    if (mox_trace_info(t, "slot_bytes", text, sizeof text)) {
+        for (uint32_t l = 0; l < r->h.n_layers; l++) {
+            bytes[l] = strtoull(at, &at, 10);
+        }
+    }
+    mox_replay_classes(bytes, r->h.n_layers, r->size_class);
+}
+
+static int play(const routing *r, uint32_t kept, uint32_t transit)
+{
+    uint32_t quota[MAX_LAYERS];
     for (uint32_t l = 0; l < r->h.n_layers; l++) {
         quota[l] = kept / r->h.n_layers + (l < kept % r->h.n_layers);
     }
@@ -75,7 +92,9 @@ static int play(const routing *r, uint32_t kept)
                               .steps = r->steps,
                               .n_steps = r->n_steps,
                               .experts = r->experts,
-                              .uses = r->uses};
+                              .uses = r->uses,
+                              .transit = transit,
+                              .size_class = r->size_class};
         mox_replay_result out;
         if (mox_replay(&cfg, &out, NULL) != MOX_OK) {
             fprintf(stderr, "moxie-replay: %s\n", mox_err_last()->msg);
@@ -91,12 +110,27 @@ static int play(const routing *r, uint32_t kept)
     return 0;
 }
 
-int main(int argc, char **argv)
+static unsigned long number(const char *text, bool *ok)
 {
     char *end = NULL;
-    unsigned long kept = argc == 4 && strcmp(argv[2], "--kept") == 0 ? strtoul(argv[3], &end, 10) : 0;
-    if (end == NULL || *end != '\0' || end == argv[3]) {
-        fputs("usage: moxie-replay TRACE --kept N\n", stderr);
+    unsigned long n = strtoul(text, &end, 10);
+    *ok = *ok && end != text && *end == '\0' && n < UINT32_MAX;
+    return n;
+}
+
+int main(int argc, char **argv)
+{
+    unsigned long kept = 0, transit = 0;
+    bool ok = (argc == 4 || argc == 6) && strcmp(argv[2], "--kept") == 0;
+    if (ok) {
+        kept = number(argv[3], &ok);
+    }
+    if (ok && argc == 6) {
+        ok = strcmp(argv[4], "--transit") == 0;
+        transit = number(argv[5], &ok);
+    }
+    if (!ok || transit > 4096) {
+        fputs("usage: moxie-replay TRACE --kept N [--transit N]\n", stderr);
         return 2;
     }
     routing r = {0};
@@ -108,11 +142,12 @@ int main(int argc, char **argv)
     int rc = 3;
     size_t n = t.n_uses;
     r.h = t.header;
-    if (n == 0 || r.h.n_layers == 0 || r.h.n_layers > 1024 ||
+    if (n == 0 || r.h.n_layers == 0 || r.h.n_layers > MAX_LAYERS ||
         kept > (unsigned long)r.h.n_layers * r.h.n_experts) {
         fputs("moxie-replay: an empty trace, or more experts kept than there are\n", stderr);
     } else if (group(&r, t.uses, n)) {
-        rc = play(&r, (uint32_t)kept);
+        find_classes(&t, &r);
+        rc = play(&r, (uint32_t)kept, (uint32_t)transit);
     }
     free(r.steps);
     free(r.experts);

@@ -9,6 +9,13 @@
 
 #define NOWHERE UINT32_MAX
 
+/* A transit slot. */
+typedef struct passing {
+    bool full;
+    uint32_t layer, expert;
+    uint64_t last; /* step that used it */
+} passing;
+
 typedef struct replay {
     const mox_replay_cfg *cfg;
     mox_expert_stat *stats; /* [n_layers][n_experts] */
@@ -21,6 +28,7 @@ typedef struct replay {
     uint64_t *next_use;     /* per entry of cfg->experts */
     uint32_t *open;         /* [n_experts]: kept experts outside the step's set, for the view */
     uint32_t *open_at;      /* [n_experts]: their places in kept */
+    passing *transit;       /* [classes][cfg->transit] */
 } replay;
 
 mox_err mox_replay_check(const mox_replay_cfg *cfg)
@@ -90,9 +98,73 @@ static void fill(replay *r)
     }
 }
 
+static passing *class_of(const replay *r, uint32_t layer)
+{
+    const uint32_t *of = r->cfg->size_class;
+    return r->transit + (size_t)(of ? of[layer] : 0) * r->cfg->transit;
+}
+
+static passing *find(const replay *r, uint32_t layer, uint32_t expert)
+{
+    passing *slot = class_of(r, layer);
+    for (uint32_t i = 0; i < r->cfg->transit; i++) {
+        if (slot[i].full && slot[i].layer == layer && slot[i].expert == expert) {
+            return &slot[i];
+        }
+    }
+    return NULL;
+}
+
+/* As the RAM tier has it: its heat, the less the longer it is until its layer comes again. */
+static float promise(const replay *r, const passing *p, uint32_t layer)
+{
+    uint32_t n = r->cfg->n_layers, between = (p->layer + 2 * n - layer - 1) % n;
+    const mox_expert_stat *stat = &r->stats[(size_t)p->layer * r->cfg->n_experts + p->expert];
+    return mox_policy_heat(stat, r->layer_step[p->layer]) / (float)(1 + between);
+}
+
+/* A free slot, else the least promising of those that this step does not use, else of those that it has used. */
+static void pass_through(replay *r, uint32_t layer, uint32_t expert)
+{
+    passing *slot = class_of(r, layer), *best = NULL;
+    float least = 0;
+    for (uint32_t i = 0; i < r->cfg->transit; i++) {
+        passing *p = &slot[i];
+        float promised = p->full ? promise(r, p, layer) : 0;
+        bool used = p->full && p->last == r->now, best_used = best && best->full && best->last == r->now;
+        if (!best ||
+            (best->full && (!p->full || used < best_used || (used == best_used && promised < least)))) {
+            best = p;
+            least = promised;
+        }
+    }
+    *best = (passing){.full = true, .layer = layer, .expert = expert, .last = r->now};
+}
+
+/* What is there is protected before room is made for what is not. */
+static void travel(replay *r, const mox_replay_step *s)
+{
+    const uint32_t *place = r->place + (size_t)s->layer * r->cfg->n_experts;
+    for (int missing = 0; missing < 2; missing++) {
+        for (uint32_t k = 0; k < s->n; k++) {
+            uint32_t expert = r->cfg->experts[s->first + k];
+            passing *p = place[expert] == NOWHERE ? find(r, s->layer, expert) : NULL;
+            if (p) {
+                p->last = r->now;
+            } else if (missing && place[expert] == NOWHERE) {
+                pass_through(r, s->layer, expert);
+            }
+        }
+    }
+}
+
 static void admit(replay *r, const mox_replay_step *s, uint32_t expert, mox_replay_result *count)
 {
     const mox_replay_cfg *cfg = r->cfg;
+    passing *from = cfg->transit ? find(r, s->layer, expert) : NULL;
+    if (cfg->transit && !from) {
+        return; /* its slot was needed by another one of the step */
+    }
     uint32_t *kept = r->kept + (size_t)s->layer * cfg->n_experts;
     uint32_t n_open = 0;
     for (uint32_t i = 0; i < r->n_kept[s->layer]; i++) {
@@ -116,6 +188,10 @@ static void admit(replay *r, const mox_replay_step *s, uint32_t expert, mox_repl
         place[expert] = r->open_at[victim];
         kept[r->open_at[victim]] = expert;
         count->inserts++;
+        if (from) { /* the two slots change roles */
+            from->expert = r->open[victim];
+            from->last = 0;
+        }
     }
 }
 
@@ -129,13 +205,16 @@ static void play(replay *r, const mox_replay_step *s, mox_replay_result *count)
     for (uint32_t k = 0; k < s->n; k++) {
         uint32_t expert = cfg->experts[s->first + k];
         uint32_t uses = cfg->uses[s->first + k];
-        bool hit = place[expert] != NOWHERE;
+        bool hit = place[expert] != NOWHERE || (cfg->transit && find(r, s->layer, expert));
         r->in_step[expert] = r->now;
         count->uses += uses;
         count->hits += hit ? uses : 0;
         count->loads += !hit;
         stats[expert].next_use = r->next_use[s->first + k];
         mox_policy_touch(&stats[expert], step, uses);
+    }
+    if (cfg->transit) {
+        travel(r, s);
     }
     for (uint32_t k = 0; k < s->n; k++) {
         uint32_t expert = cfg->experts[s->first + k];
@@ -155,6 +234,18 @@ size_t mox_replay_entries(const mox_replay_cfg *cfg)
     return n;
 }
 
+void mox_replay_classes(const uint64_t *slot_bytes, uint32_t n_layers, uint32_t *size_class)
+{
+    uint32_t n = 0;
+    for (uint32_t l = 0; l < n_layers; l++) {
+        uint32_t like = 0;
+        while (like < l && slot_bytes[like] != slot_bytes[l]) {
+            like++;
+        }
+        size_class[l] = like < l ? size_class[like] : n++;
+    }
+}
+
 mox_err mox_replay(const mox_replay_cfg *cfg, mox_replay_result *out, mox_replay_result *per_layer)
 {
     MOX_TRY(mox_replay_check(cfg));
@@ -170,10 +261,11 @@ mox_err mox_replay(const mox_replay_cfg *cfg, mox_replay_result *out, mox_replay
         .next_use = calloc(mox_replay_entries(cfg) + 1, sizeof *r.next_use),
         .open = calloc((size_t)cfg->n_experts + 1, sizeof *r.open),
         .open_at = calloc((size_t)cfg->n_experts + 1, sizeof *r.open_at),
+        .transit = calloc((size_t)cfg->transit * cfg->n_layers + 1, sizeof *r.transit),
     };
     mox_err err = MOX_OK;
     if (!r.stats || !r.kept || !r.place || !r.in_step || !r.n_kept || !r.layer_step || !r.next_use ||
-        !r.open || !r.open_at) {
+        !r.open || !r.open_at || !r.transit) {
         err = MOX_FAIL(MOX_E_NO_MEMORY, "replay: no memory for %zu experts", cells);
         goto done;
     }
@@ -208,5 +300,6 @@ done:
     free(r.next_use);
     free(r.open);
     free(r.open_at);
+    free(r.transit);
     return err;
 }

@@ -3,8 +3,9 @@
  * The order of events is that of the store: a layer step counts its hits against what is kept, accounts its
  * uses, then offers each expert that was not kept to the policy, which may name a victim outside the step's
  * own set. Every layer has its own quota; there is no list over all layers, which recorded routing shows to
- * collapse (0.2 % hits where per-layer lists get 37 %). Transit slots are not modelled: what they keep by
- * chance is a bonus of the run.
+ * collapse (0.2 % hits where per-layer lists get 37 %). Where `transit` says how many slots experts pass through, what
+ * these still hold is found too, and goes in the order of the RAM tier; without look-ahead a run's hits are then those of
+ * the replay.
  */
 #ifndef MOX_OFFLOAD_REPLAY_H
 #define MOX_OFFLOAD_REPLAY_H
@@ -30,6 +31,8 @@ typedef struct mox_replay_cfg {
     const mox_replay_step *steps;
     size_t n_steps;
     const uint32_t *experts, *uses;
+    uint32_t transit; /* slots of each size class beside the quotas; 0: not looked at. Curves have none */
+    const uint32_t *size_class; /* [n_layers], below n_layers; NULL: all layers are of one */
 } mox_replay_cfg;
 
 typedef struct mox_replay_result {
@@ -42,5 +45,7 @@ typedef struct mox_replay_result {
  * Threads: any, no shared state. */
 MOX_NODISCARD mox_err mox_replay(const mox_replay_cfg *cfg, mox_replay_result *out,
                                  mox_replay_result *per_layer);
+/* mox_replay_classes: size_class of layers with such slots. */
+void mox_replay_classes(const uint64_t *slot_bytes, uint32_t n_layers, uint32_t *size_class);
 
 #endif

@@ -73,13 +73,13 @@ static mox_err merge(predictor *p)
 static mox_err replay(const predictor *p, const mox_plan *plan, const char *policy, size_t n,
                       mox_replay_result *out)
 {
-    uint32_t quota[MOX_PLAN_MAX_LAYERS], layers = plan->n_moe_layers;
-    for (uint32_t l = 0; l < layers; l++) { /* what transit slots still hold is found too */
-        quota[l] = plan->kept[l] + plan->transit_slots * plan->n_size_classes / layers;
-    }
+    uint32_t classes[MOX_PLAN_MAX_LAYERS];
+    mox_replay_classes(plan->slot_bytes, plan->n_moe_layers, classes);
     mox_replay_cfg cfg = {.n_layers = p->routing.h.n_layers,
                           .n_experts = p->routing.h.n_experts,
-                          .quota = quota,
+                          .quota = plan->kept,
+                          .transit = plan->transit_slots,
+                          .size_class = classes,
                           .policy = mox_policy_by_name(policy),
                           .margin = MOX_ADMIT_ALWAYS,
                           .steps = p->steps,
