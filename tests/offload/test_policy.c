@@ -262,7 +262,7 @@ Test(policy, a_margin_keeps_inserts_down)
     for (int i = 0; i < 3; i++) {
         mox_replay_cfg cfg = {LAYERS,     EXPERTS, quotas,   mox_policy_by_name("dlfu"),
                               margins[i], NULL,    t->steps, (size_t)t->n_tokens * LAYERS,
-                              t->experts, t->uses};
+                              t->experts, t->uses, 0,        NULL};
         mox_replay_result r;
         cr_assert_eq(mox_replay(&cfg, &r, NULL), MOX_OK);
         inserts[i] = r.inserts;
@@ -299,7 +299,7 @@ Test(policy, wrong_traces_are_refused)
 {
     uint32_t quota = 1, expert = 9, use = 1;
     mox_replay_step step = {.layer = 0, .first = 0, .n = 1};
-    mox_replay_cfg cfg = {1, 8, &quota, mox_policy_by_name("lru"), 0, NULL, &step, 1, &expert, &use};
+    mox_replay_cfg cfg = {1, 8, &quota, mox_policy_by_name("lru"), 0, NULL, &step, 1, &expert, &use, 0, NULL};
     mox_replay_result r;
     cr_assert_eq(mox_replay(&cfg, &r, NULL), MOX_E_ARG);
     expert = 0;
@@ -445,7 +445,7 @@ static mox_replay_result with_margin(const trace *t, const char *policy, float m
     uint32_t quotas[LAYERS] = {4, 4, 4, 4, 4, 4};
     mox_replay_cfg cfg = {LAYERS,     EXPERTS, quotas,   mox_policy_by_name(policy),
                           margin,     NULL,    t->steps, (size_t)t->n_tokens * LAYERS,
-                          t->experts, t->uses};
+                          t->experts, t->uses, 0,        NULL};
     mox_replay_result r;
     cr_assert(mox_replay(&cfg, &r, NULL) == MOX_OK);
     return r;
@@ -494,7 +494,9 @@ Test(policy, a_prompt_is_a_better_start_than_none)
                                       t->steps + middle,
                                       (size_t)128 * LAYERS,
                                       t->experts,
-                                      t->uses};
+                                      t->uses,
+                                      0,
+                                      NULL};
                 cr_assert(mox_replay(&cfg, &r[seeded], NULL) == MOX_OK);
                 hits[seeded] += r[seeded].hits;
             }

@@ -109,7 +109,9 @@ static mox_replay_result play(const routing *r, const char *policy, uint32_t kep
                           r->steps + (size_t)from * LAYERS,
                           (size_t)tokens * LAYERS,
                           r->experts,
-                          r->uses};
+                          r->uses,
+                          0,
+                          NULL};
     cr_assert(mox_replay(&cfg, &out, NULL) == MOX_OK);
     return out;
 }
