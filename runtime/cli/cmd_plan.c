@@ -1,8 +1,8 @@
 /* moxie plan: where every byte would go and how fast that would be, from headers alone.
  *
  * The plan is the one that `run` would make and take its memory by (mox_plan_model); what is added here are rates of a
- * machine, measured in a moment or taken from the table of --gpu-spec, and the predictions from both. Without --gpu-spec
- * and --assume-vram the plan is for the CPU of this machine.
+ * machine, measured in a moment, found by `moxie tune --save` or taken from the table of --gpu-spec, and the predictions
+ * from both. Without --gpu-spec and --assume-vram the plan is for the CPU of this machine.
  */
 #include "runtime/cli/bench_ceiling.h"
 #include "runtime/cli/commands.h"
@@ -32,6 +32,34 @@ static void measure_disk(mox_plan_cmd *c, double assumed)
     }
 }
 
+static void rates_are(mox_plan_cmd *c, double ram, double ops, double link)
+{
+    c->machine = (mox_machine){.cpu_bps = CPU_SHARE * ram,
+                               .dram_bps = ram,
+                               .cpu_ops = OPS_SHARE * ops,
+                               .layer_s = MOX_CPU_LAYER_S,
+                               .disk_handshake_s = MOX_DISK_HANDSHAKE_S};
+    if (c->cfg.device && strncmp(c->cfg.device, "cpu:", 4) == 0) { /* the CPU plays the device as well */
+        c->machine.vram_bps = c->machine.cpu_bps;
+        c->machine.link_bps = link;
+        c->machine.gpu_ops = c->machine.cpu_ops;
+    }
+}
+
+/* What a token was measured to take beside its bytes is what a layer takes. */
+static void tuned_machine(mox_plan_cmd *c, const mox_tuned_rates *r, const mox_work *w)
+{
+    double bytes = w->dense_bytes + w->kv_bytes + (double)w->n_moe_layers * w->top_k * w->expert_bytes;
+    rates_are(c, r->ram_bps, r->int_ops, r->link_bps > 0 ? r->link_bps : r->ram_bps / 2);
+    c->machine.disk_bps = r->disk_bps;
+    if (r->token_s > bytes / c->machine.cpu_bps && w->n_layers > 0) {
+        c->machine.layer_s = (r->token_s - bytes / c->machine.cpu_bps) / w->n_layers;
+    }
+    snprintf(c->machine_name, sizeof c->machine_name,
+             "this one, measured by moxie tune: RAM read %.1f GB/s with %.0f threads, file %.1f GB/s",
+             r->ram_bps / 1e9, r->threads, r->disk_bps / 1e9);
+}
+
 mox_err mox_plan_measure(mox_plan_cmd *c, uint32_t n_threads)
 {
     mox_ceiling_crew crew;
@@ -42,16 +70,7 @@ mox_err mox_plan_measure(mox_plan_cmd *c, uint32_t n_threads)
         mox_ceiling_write(&crew, &arena);
         double ram = 1e9 * mox_ceiling_read(crew.pool, arena.base, PROBE_RAM);
         mox_isa isa = c->cfg.isa < 0 ? mox_isa_best() : (mox_isa)c->cfg.isa;
-        c->machine = (mox_machine){.cpu_bps = CPU_SHARE * ram,
-                                   .dram_bps = ram,
-                                   .cpu_ops = OPS_SHARE * 1e9 * mox_ceiling_int(crew.pool, isa),
-                                   .layer_s = MOX_CPU_LAYER_S,
-                                   .disk_handshake_s = MOX_DISK_HANDSHAKE_S};
-        if (c->cfg.device && strncmp(c->cfg.device, "cpu:", 4) == 0) { /* the CPU plays the device as well */
-            c->machine.vram_bps = c->machine.cpu_bps;
-            c->machine.link_bps = ram / 2; /* a copy reads and writes */
-            c->machine.gpu_ops = c->machine.cpu_ops;
-        }
+        rates_are(c, ram, 1e9 * mox_ceiling_int(crew.pool, isa), ram / 2); /* a copy reads and writes */
         mox_arena_unmap(&arena);
         measure_disk(c, 6.5e9);
         snprintf(c->machine_name, sizeof c->machine_name,
@@ -244,7 +263,7 @@ static mox_err refuse(const mox_plan_cmd *c, const mox_plan_view *v)
     return n ? mox_err_fix("%s", fix) : err;
 }
 
-static mox_err plan(mox_plan_cmd *c, mox_plan_view *v, mox_plan_sweep *s)
+static mox_err plan(mox_plan_cmd *c, const mox_tuned_rates *tuned, mox_plan_view *v, mox_plan_sweep *s)
 {
     mox_plan_change change[MOX_PLAN_CHANGES];
     MOX_TRY(mox_plan_situation(c));
@@ -252,7 +271,9 @@ static mox_err plan(mox_plan_cmd *c, mox_plan_view *v, mox_plan_sweep *s)
     if (err != MOX_OK) {
         return err == MOX_E_NO_FIT ? refuse(c, v) : err;
     }
-    if (!c->o->gpu_spec) {
+    if (!c->o->gpu_spec && tuned->disk_bps > 0 && (uint32_t)tuned->threads == v->plan.n_threads) {
+        tuned_machine(c, tuned, &v->work);
+    } else if (!c->o->gpu_spec) {
         MOX_TRY(mox_plan_measure(c, v->plan.n_threads));
     }
     if (c->o->trace) {
@@ -279,14 +300,15 @@ mox_err mox_cmd_plan(mox_opts *o)
     static mox_plan_cmd c; /* a plan is too big for a stack */
     static mox_plan_view v;
     mox_plan_sweep s = {0};
+    mox_tuned_rates tuned = {0};
     mox_cli_model(o);
     if (!o->gpu_spec && !o->assume_ram) { /* of this machine, as run will take them */
-        MOX_TRY(mox_tuned_apply(mox_command_find("plan"), o, NULL));
+        MOX_TRY(mox_tuned_apply(mox_command_find("plan"), o, &tuned));
     }
     c = (mox_plan_cmd){.o = o, .cfg = o->cfg};
     c.cfg.header_only = true;
     c.cfg.log = (mox_log){0};
-    mox_err err = plan(&c, &v, &s);
+    mox_err err = plan(&c, &tuned, &v, &s);
     free(s.views);
     mox_curve_free(&c.policy);
     mox_curve_free(&c.belady);

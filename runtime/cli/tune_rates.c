@@ -187,6 +187,7 @@ mox_err mox_tune_rates(const mox_tune *t, mox_tuned_rates *out)
     MOX_TRY_GOTO(err, mox_ceilings_measure(&cfg, &c), done);
     out->ram_bps = c.ram_bytes_per_s;
     out->int_ops = c.int_ops_per_s;
+    out->threads = t->plan.n_threads;
     MOX_TRY_GOTO(err, both_at_once(&cfg, &file, out), done);
     MOX_TRY_GOTO(err, disk_now(t, &file, out), done);
     out->disk_bps = c.disk_bytes_per_s;

@@ -114,7 +114,8 @@ static void write_file(FILE *f, const mox_tuned *t)
     fprintf(f, "[measured]\nram-read = %.4g\nfile-read = %.4g\n", r->ram_bps, r->disk_bps);
     fprintf(f, "ram-read-beside = %.4g\nfile-read-beside = %.4g\nlink = %.4g\ninteger-ops = %.4g\n",
             r->both_ram_bps, r->both_disk_bps, r->link_bps, r->int_ops);
-    fprintf(f, "first-byte-seconds = %.4g\ntoken-seconds = %.4g\n\n[settings]\n", r->burst_s, r->token_s);
+    fprintf(f, "first-byte-seconds = %.4g\ntoken-seconds = %.4g\nthreads = %.0f\n\n[settings]\n", r->burst_s,
+            r->token_s, r->threads);
     for (uint32_t i = 0; i < t->n; i++) {
         fprintf(f, "%s = %s\n", t->key[i], t->value[i]);
     }
@@ -214,7 +215,8 @@ static void read_rates(const mox_config_file *file, mox_tuned_rates *r)
                 {"link", &r->link_bps},
                 {"integer-ops", &r->int_ops},
                 {"first-byte-seconds", &r->burst_s},
-                {"token-seconds", &r->token_s}};
+                {"token-seconds", &r->token_s},
+                {"threads", &r->threads}};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
         *list[i].to = strtod(value_of(file, "measured", list[i].key), NULL);
     }

@@ -18,8 +18,8 @@ typedef struct mox_tuned_rates {
     double link_bps;                    /* to the memory of a device */
     double int_ops;
     double burst_s; /* from asking for an expert until its bytes come at disk_bps */
-    double token_s; /* one token of an answer, all its experts in memory, */
-    double repack_bps;
+    double token_s; /* computing of one token of an answer */
+    double threads; /* with so many */
 } mox_tuned_rates;
 
 typedef struct mox_tuned {

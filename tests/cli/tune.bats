@@ -31,6 +31,12 @@ settings_are() { # LINE...
     mox plan "$DEMO" --json
     says '^moxie: tuned '
     same "the plan is the run's" "$(json plan.batch)" 32
+    # the rates in the file are those of as many threads as were tuned with
+    sed -i 's/^ram-read = .*/ram-read = 7e9/; s/^file-read = .*/file-read = 3e9/; s/^threads = .*/threads = 1/' "$(saved)"
+    mox plan "$DEMO"
+    prints 'this one, measured by moxie tune: RAM read 7.0 GB/s with 1 threads, file 3.0 GB/s'
+    mox plan "$DEMO" --threads 2
+    prints 'measured now: RAM read .* with 2 threads'
     mox run "$DEMO" --raw -p 'Once' -n 2 --batch 64 --tuned off --json
     says_not 'tuned'
     MOXIE_BATCH=16 mox run "$DEMO" --raw -p 'Once' -n 2 --json
