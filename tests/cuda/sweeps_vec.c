@@ -66,7 +66,7 @@ const char *sweep_norm(void)
 const char *sweep_quantize(void)
 {
     static const uint32_t widths[] = {1, 8, 32, 40, 255, 256, 257, 700, 1056};
-    static uint8_t acts[2][MAX_FLOATS];
+    static _Alignas(64) uint8_t acts[2][MAX_FLOATS];
     rng r = {2};
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
         for (mox_act_kind kind = 0; kind < MOX_ACT_KINDS; kind++) {

@@ -65,6 +65,7 @@ _Noreturn void tsan_skip(const char *fmt, ...) __attribute__((format(printf, 1, 
 #define cr_assert_not_null(a, ...)         cr_assert((a) != NULL, __VA_ARGS__)
 #define cr_assert_str_eq(a, b, ...)        cr_assert(strcmp((a), (b)) == 0, __VA_ARGS__)
 #define cr_assert_str_neq(a, b, ...)       cr_assert(strcmp((a), (b)) != 0, __VA_ARGS__)
+#define cr_assert_str_empty(a, ...)        cr_assert((a)[0] == 0, __VA_ARGS__)
 #define cr_assert_arr_eq(a, b, n, ...)     cr_assert(memcmp((a), (b), (n)) == 0, __VA_ARGS__)
 #define cr_assert_arr_neq(a, b, n, ...)    cr_assert(memcmp((a), (b), (n)) != 0, __VA_ARGS__)
 #define cr_assert_float_eq(a, b, eps, ...) cr_assert(fabs((double)(a) - (double)(b)) <= (eps), __VA_ARGS__)
