@@ -122,6 +122,8 @@ mox_err mox_plan_situation(mox_plan_cmd *c)
     }
     if (c->gpu && c->cfg.vram.kind == MOX_BUDGET_BYTES) {
         c->vram_bytes = c->cfg.vram.bytes < c->vram_bytes ? c->cfg.vram.bytes : c->vram_bytes;
+    } else if (c->gpu && c->cfg.vram.kind == MOX_BUDGET_PCT) {
+        c->vram_bytes = (uint64_t)((double)c->vram_bytes * c->cfg.vram.pct / 100);
     }
     c->ram_bytes = o->assume_ram;
     if (c->gpu && !c->ram_bytes) {
@@ -168,7 +170,7 @@ mox_err mox_plan_compute(const mox_plan_cmd *c, mox_plan_view *out)
     if (!out->tiers.fits) {
         return short_of(out, c);
     }
-    const mox_recorded recorded = {&c->policy, &c->belady};
+    const mox_recorded recorded = {&c->policy, &c->in_vram, &c->belady};
     mox_predict(&c->machine, &out->work, &out->plan, &out->tiers, c->policy.hits ? &recorded : NULL, &out->p);
     return MOX_OK;
 }
@@ -185,9 +187,10 @@ static mox_err read_trace(mox_plan_cmd *c, const mox_plan *plan)
                         plan->n_experts, plan->top_k);
     }
     mox_phase phase = mox_routing_phase(r);
-    float margin = c->gpu ? 1.0f : MOX_ADMIT_ALWAYS;
-    mox_replay_cfg cfg = mox_routing_replay(r, phase, mox_policy_by_name(c->cfg.policy), margin);
+    mox_replay_cfg cfg = mox_routing_replay(r, phase, mox_policy_by_name(c->cfg.policy), MOX_ADMIT_ALWAYS);
     MOX_TRY(mox_curve_make(&cfg, &c->policy));
+    cfg.margin = MOX_VRAM_MARGIN;
+    MOX_TRY(mox_curve_make(&cfg, &c->in_vram));
     cfg.policy = mox_policy_by_name("belady");
     return mox_curve_make(&cfg, &c->belady);
 }
@@ -311,6 +314,7 @@ mox_err mox_cmd_plan(mox_opts *o)
     mox_err err = plan(&c, &tuned, &v, &s);
     free(s.views);
     mox_curve_free(&c.policy);
+    mox_curve_free(&c.in_vram);
     mox_curve_free(&c.belady);
     mox_routing_free(&c.routing);
     return err;

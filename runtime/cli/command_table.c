@@ -139,17 +139,20 @@ const mox_command mox_commands[] = {
      .examples = "  moxie profile run mixtral.gguf -p \"Why?\" --ram 12G -o run1\n"
                  "  moxie profile report run1 --model mixtral.gguf --ram 12G --out run1\n"
                  "  moxie profile what-if run1 --model mixtral.gguf --ram 24G\n"
+                 "  moxie profile what-if run1 --vram 8G --ram-experts 50%\n"
                  "  moxie profile diff run1 run2\n"
                  "  moxie profile export --chrome run1 --out run1.json     for Perfetto\n"
                  "  moxie profile import routing.csv --out other.trace\n",
      .run = mox_cmd_profile,
-     .about = "run: a run with its options, recorded and reported on (moxie profile run --help). report: the "
-              "seven\n"
-              "questions as text; with --out also report.html, profile.json, experts.csv and stacks.folded. "
-              "what-if:\n"
-              "every policy and size. diff: two runs of a model. import: a table with the columns "
-              "layer,expert. A\n"
-              "folder of `profile run` stands for its trace.",
+     .about =
+         "run: a run with its options, recorded and reported on (moxie profile run --help). report: the "
+         "seven\n"
+         "questions as text; with --out also report.html, profile.json, experts.csv and stacks.folded. "
+         "what-if:\n"
+         "every policy and size; with --vram or --vram-experts a GPU's memory over RAM too. diff: two "
+         "runs of a\n"
+         "model. import: a table with the columns layer,expert. A folder of `profile run` stands for its "
+         "trace.",
      .n_words = 3,
      .words = "run report what-if diff export import",
      .no_model = true,

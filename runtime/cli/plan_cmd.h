@@ -22,7 +22,7 @@ typedef struct mox_plan_cmd {
     mox_machine machine;
     char machine_name[160];
     mox_routing routing; /* of --trace */
-    mox_curve policy, belady;
+    mox_curve policy, in_vram, belady;
 } mox_plan_cmd;
 
 /* mox_plan_compute: Errors MOX_E_NO_FIT with what would help, and those of opening. On MOX_E_NO_FIT *out is the least

@@ -19,6 +19,9 @@ typedef struct mox_profile {
     uint32_t kept
         [MOX_PLAN_MAX_LAYERS]; /* per layer, of the tier that matters; of the plan, or guessed from the hits */
     bool kept_guessed;
+    mox_curve in_vram; /* the policy with what VRAM asks of newcomers */
+    bool has_vram;     /* such a tier is in question: of --gpu-spec, --vram or --vram-experts */
+    uint32_t vram[MOX_PLAN_MAX_LAYERS], ram[MOX_PLAN_MAX_LAYERS]; /* experts of each layer there */
     double actual;     /* share of pairs that the run found resident */
     mox_spans spans;   /* n 0: the trace has no times */
     char machine[160]; /* of the recording; "": an imported table */
@@ -38,6 +41,24 @@ mox_profile_point mox_profile_at(const mox_profile *p, const uint32_t *quota);
 /* mox_profile_knee: the size beyond which more brings less and less: furthest above the line between the curve's ends. */
 uint32_t mox_profile_knee(const mox_profile *p);
 double mox_profile_mean_kept(const mox_profile *p);
+
+int mox_profile_policy(const mox_profile *p); /* of --policy, or the default */
+double mox_profile_speed(const mox_profile *p, mox_hits h);
+
+/* A tier in VRAM over the same routing (profile_tier.c), with so many experts there and in RAM what p->ram says. */
+typedef struct mox_profile_tier {
+    mox_hits hits;
+    double moves;                     /* into VRAM, a token */
+    double always_vram, always_moves; /* if every newcomer were admitted */
+    double best_vram;                 /* by Belady's rule */
+    double tok_s;                     /* 0: no model */
+} mox_profile_tier;
+MOX_NODISCARD mox_err mox_profile_tier_make(mox_profile *p);
+/* mox_profile_tier_deal: what --vram, --vram-experts and the plan say. Errors MOX_E_CONFLICT: no bytes of an expert. */
+MOX_NODISCARD mox_err mox_profile_tier_deal(mox_profile *p);
+mox_profile_tier mox_profile_tier_at(const mox_profile *p, const uint32_t *vram);
+void mox_profile_tier_text(const mox_profile *p);
+void mox_profile_tier_json(const mox_profile *p, mox_json *j);
 
 /* mox_profile_trace: a trace's path; a folder is that of `profile run`. */
 const char *mox_profile_trace(const char *word, char path[4096]);

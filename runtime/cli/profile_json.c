@@ -347,6 +347,7 @@ void mox_profile_json(const mox_profile *p, mox_json *j)
     mox_json_object_end(j);
     mox_json_u64(j, "knee", mox_profile_knee(p));
     curve_json(p, j);
+    mox_profile_tier_json(p, j);
     layers_json(p, j);
     if (p->has_model) {
         time_json(p, j);

@@ -96,7 +96,8 @@ static mox_err open_model(mox_profile *p)
     if (!p->o->gpu_spec) {
         MOX_TRY(mox_plan_measure(c, plan->n_threads));
     }
-    c->policy = p->study.curve[MOX_STUDY_DLFU]; /* lent */
+    c->policy = p->study.curve[mox_profile_policy(p)]; /* lent */
+    c->in_vram = p->in_vram;
     c->belady = p->study.curve[MOX_STUDY_BELADY];
     MOX_TRY(mox_plan_compute(c, &p->view));
     memcpy(p->kept, c->gpu ? p->view.tiers.vram : p->view.tiers.ram, sizeof p->kept);
@@ -131,11 +132,15 @@ mox_err mox_profile_open(const mox_opts *o, mox_profile *out)
                     (unsigned long long)p->study.replayed, MOX_STUDY_POLICIES, s,
                     s > 0 ? (double)p->study.replayed / s / 1e6 : 0);
         p->actual = resident_share(p);
-        if (o->model) {
-            err = open_model(p);
-        } else {
-            guess_kept(p);
-        }
+        err = mox_profile_tier_make(p);
+    }
+    if (err == MOX_OK && o->model) {
+        err = open_model(p);
+    } else if (err == MOX_OK) {
+        guess_kept(p);
+    }
+    if (err == MOX_OK) {
+        err = mox_profile_tier_deal(p);
     }
     if (err != MOX_OK) {
         mox_err_info why = *mox_err_last();
@@ -149,6 +154,7 @@ void mox_profile_close(mox_profile *p)
 {
     mox_spans_free(&p->spans);
     mox_study_free(&p->study);
+    mox_curve_free(&p->in_vram);
     mox_routing_free(&p->routing);
 }
 
@@ -159,13 +165,8 @@ mox_profile_point mox_profile_at(const mox_profile *p, const uint32_t *quota)
         at.rate[k] = mox_study_rate(&p->study, k, quota);
     }
     if (p->has_model) {
-        double rate = at.rate[MOX_STUDY_DLFU];
-        bool gpu = p->plan.gpu;
-        mox_hits now = p->view.p.hits; /* what is not in VRAM is found where it is found today */
-        double rest = gpu && now.vram < 1 ? now.ram / (1 - now.vram) : 0;
-        mox_hits h = gpu ? (mox_hits){rate, (1 - rate) * rest} : (mox_hits){0, rate};
-        mox_way way = mox_cost_choose(&p->plan.machine, &p->view.work, h).best;
-        at.tok_s = 1 / mox_cost_token(&p->plan.machine, &p->view.work, h, way).total_s;
+        at.tok_s = p->plan.gpu ? mox_profile_tier_at(p, quota).tok_s
+                               : mox_profile_speed(p, (mox_hits){0, at.rate[mox_profile_policy(p)]});
     }
     return at;
 }
@@ -228,6 +229,12 @@ static int policy_of(const mox_opts *o)
     return -1;
 }
 
+int mox_profile_policy(const mox_profile *p)
+{
+    int only = policy_of(p->o);
+    return only < 0 ? MOX_STUDY_DLFU : only;
+}
+
 static void table(const mox_profile *p)
 {
     int only = policy_of(p->o);
@@ -260,6 +267,7 @@ static void table(const mox_profile *p)
     }
     printf("the run itself found %.2f %% resident; the knee is at %u a layer\n", 100 * p->actual,
            mox_profile_knee(p));
+    mox_profile_tier_text(p);
 }
 
 mox_err mox_profile_what_if(const mox_opts *o)

@@ -114,16 +114,20 @@ void mox_tiers_gpu(const mox_plan *plan, uint64_t vram_bytes, uint64_t ram_bytes
     count(plan, out);
 }
 
-static mox_hits by_curve(const mox_curve *c, const mox_plan *plan, const mox_tiers *t)
+mox_hits mox_hits_of(const mox_curve *in_vram, const mox_curve *both, const uint32_t *vram,
+                     const uint32_t *ram)
 {
-    uint32_t both[MOX_PLAN_MAX_LAYERS];
-    for (uint32_t l = 0; l < plan->n_moe_layers; l++) {
-        both[l] = t->vram[l] + t->ram[l];
+    uint32_t quota[MOX_PLAN_MAX_LAYERS];
+    for (uint32_t l = 0; l < both->n_layers; l++) {
+        quota[l] = vram[l] + (ram ? ram[l] : 0);
     }
-    mox_replay_result v = mox_curve_at(c, t->vram), all = mox_curve_at(c, both);
-    double uses = all.uses ? (double)all.uses : 1;
-    double vram = (double)v.hits / uses;
-    return (mox_hits){vram, (double)all.hits / uses - vram};
+    bool some = false;
+    for (uint32_t l = 0; ram && l < both->n_layers; l++) {
+        some = some || ram[l] > 0;
+    }
+    mox_replay_result v = mox_curve_at(in_vram, vram), all = mox_curve_at(both, quota);
+    double uses = all.uses ? (double)all.uses : 1, far = (double)v.hits / uses, any = (double)all.hits / uses;
+    return (mox_hits){far, some && any > far ? any - far : 0};
 }
 
 void mox_predict(const mox_machine *m, const mox_work *w, const mox_plan *plan, const mox_tiers *t,
@@ -136,8 +140,8 @@ void mox_predict(const mox_machine *m, const mox_work *w, const mox_plan *plan, 
         out->source = "none: there are no experts";
         out->hits = out->best = (mox_hits){t->gpu, !t->gpu};
     } else if (recorded) {
-        out->hits = by_curve(recorded->policy, plan, t);
-        out->best = by_curve(recorded->belady, plan, t);
+        out->hits = mox_hits_of(recorded->in_vram, recorded->policy, t->vram, t->ram);
+        out->best = mox_hits_of(recorded->belady, recorded->belady, t->vram, t->ram);
         out->source = "recorded routing";
     } else {
         double vram = mox_prior(w->n_experts, resident.vram, true, &out->source);

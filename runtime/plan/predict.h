@@ -40,10 +40,19 @@ typedef struct mox_prediction {
     double decode_tok_s, prefill_tok_s;
 } mox_prediction;
 
-/* Curves of recorded routing; NULL: the prior. */
+/* Heat by which an expert must beat the one whose place in VRAM it takes: 2 moves a token instead of 23 on recorded
+ * Mixtral routing. */
+#define MOX_VRAM_MARGIN 1.0f
+
+/* Curves of recorded routing; in_vram: of the same policy with that margin. */
 typedef struct mox_recorded {
-    const mox_curve *policy, *belady;
+    const mox_curve *policy, *in_vram, *belady;
 } mox_recorded;
+
+/* mox_hits_of: shares of the uses with such quotas. RAM is exclusive of VRAM: what both serve is what one cache of their
+ * joint size would. ram NULL: none. */
+mox_hits mox_hits_of(const mox_curve *in_vram, const mox_curve *both, const uint32_t *vram,
+                     const uint32_t *ram);
 
 void mox_predict(const mox_machine *m, const mox_work *w, const mox_plan *plan, const mox_tiers *t,
                  const mox_recorded *recorded, mox_prediction *out);

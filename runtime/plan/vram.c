@@ -8,13 +8,13 @@
 #include "runtime/core/bits.h"
 #include "runtime/graph/card.h"
 #include "runtime/plan/placement.h"
+#include "runtime/plan/predict.h"
 
 #include <math.h>
 
 typedef unsigned long long ull;
 
 #define LEFT_FREE   (256ull << 20) /* for the driver, the screen and what fragments */
-#define MARGIN      1.0f           /* of heat: 2 moves a token instead of 23 on recorded Mixtral routing */
 #define MOVES_TOKEN 2              /* experts that may move in per token */
 
 static void split_layers(const mox_plan_in *in, mox_plan *plan, mox_placement *p)
@@ -177,8 +177,8 @@ static void configure_store(mox_plan *plan, mox_placement *p)
         plan->vram_kept[l] = p->vram[l].quota;
         biggest = p->layers[l].slot_bytes > biggest ? p->layers[l].slot_bytes : biggest;
     }
-    p->store.vram =
-        (mox_vram_cfg){.layers = p->vram, .margin = MARGIN, .bytes_per_token = MOVES_TOKEN * biggest};
+    p->store.vram = (mox_vram_cfg){
+        .layers = p->vram, .margin = MOX_VRAM_MARGIN, .bytes_per_token = MOVES_TOKEN * biggest};
     p->store.transit_slots++;
 }
 

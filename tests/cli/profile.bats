@@ -106,6 +106,27 @@ load lib
     mox profile what-if e.trace --model "$DEMO" --gpu-spec 4080 --assume-vram 790M --ram 64M --json
     exits 0
     check "never more than the best" awk -v a="$(json policies.dlfu)" -v b="$(json policies.belady)" 'BEGIN { exit !(a > 0 && a <= b) }'
+    same "a tier for what the card holds" "$(json vram_tier.ram)" "$(awk -v v="$(json vram_tier.vram)" 'BEGIN { print 1 - v }')"
+    mox profile what-if e.trace --vram-experts 24 --ram-experts 25% --json
+    exits 0
+    same "in VRAM" "$(json vram_tier.vram_per_layer)" 4
+    same "in RAM" "$(json vram_tier.ram_per_layer)" 2
+    same "every newcomer admitted" "$(json vram_tier.vram_always_admitting)" "$(json curve.4.dlfu)"
+    same "the best" "$(json vram_tier.vram_best)" "$(json curve.4.belady)"
+    check "half the moves at most, for 3 points of hits at most" awk -v m="$(json vram_tier.moves_per_token)" \
+        -v a="$(json vram_tier.moves_per_token_always_admitting)" -v v="$(json vram_tier.vram)" -v h="$(json curve.4.dlfu)" \
+        'BEGIN { exit !(m > 0 && m <= a / 2 && v >= h - 0.03) }'
+    check "with RAM as one cache of both" awk -v v="$(json vram_tier.vram)" -v r="$(json vram_tier.ram)" -v b="$(json curve.6.dlfu)" \
+        'BEGIN { exit !((v + r - b) ^ 2 < 1e-12) }'
+    mox profile what-if e.trace --vram-experts 50% --policy lru
+    prints "a GPU's memory over RAM (lru; RAM keeps 0.00 a layer beside it)"
+    prints '  asked 4.00'
+    mox profile what-if e.trace --model "$DEMO" --vram 3M
+    prints '  asked 2.17 '
+    prints 'RAM keeps 8.00 a layer'
+    styled 2 MX-2003 profile what-if e.trace --vram 3M
+    says 'does not say how big its experts are'
+    styled 2 MX-2003 profile what-if e.trace --vram 50%
     mox profile what-if e.trace -m "$A"
     exits 3
     says 'is of another model'
