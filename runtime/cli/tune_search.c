@@ -18,6 +18,8 @@
 #define GAIN     1.03 /* what a setting must bring */
 #define HOPELESS 0.85 /* of the speed: the first pair says enough */
 
+enum { MOST_ANSWER = 256 }; /* tokens: says what a setting is worth, and a small model is done in seconds */
+
 typedef struct candidate {
     const char *option;
     char value[32];
@@ -261,6 +263,7 @@ static mox_err first_turn(mox_tune *t, uint32_t n_candidates)
     left = left > t->turn_s / 4 ? left : t->turn_s / 4;
     double tokens = left / 2 / (each * t->n_prompts);
     uint32_t most = t->plan.n_ctx - longest - 2;
+    most = most < MOST_ANSWER ? most : MOST_ANSWER;
     t->n_answer = tokens < 8 ? 8 : tokens > most ? most : (uint32_t)tokens;
     return mox_tune_turn_run(t, t->o, &t->first);
 }

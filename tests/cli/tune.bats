@@ -79,8 +79,8 @@ settings_are() { # LINE...
 }
 
 @test "predictions are made and measured" {
-    printf -- '--ram-experts 50%%\n# a remark\n--ram-experts 25%% --policy lru --threads 1\n' >lines
-    mox tune "$DEMO" --predict lines
+    printf -- '--ram-experts 50%%\n# a remark\n--ram-experts 25%% --policy lru\n' >lines
+    mox tune "$DEMO" --threads 1 --predict lines
     exits 0
     prints '^| --ram-experts 50% | 24 of 48 |'
     prints '^2 settings, worst '
