@@ -9,7 +9,7 @@ setup_top() {
 begin() {
     (exec "$BIN" bench "$DEMO" -p 0 -n 200 -r 100 --ram-experts 50% "$@" >bench.out 2>bench.err) &
     pid=$!
-    for _ in $(seq 400); do
+    for _ in $(seq 1200); do
         [ -S "$XDG_RUNTIME_DIR/moxie/$pid.sock" ] && return
         sleep 0.05
     done
@@ -96,10 +96,10 @@ end() {
     t() { tmux -u -S "$BATS_TEST_TMPDIR/t" -f /dev/null "$@"; }
     t new-session -d -s top -x 100 -y 30 env PS1='$ ' bash --norc --noprofile -i
     t send-keys "stty -g >before; $BIN top; echo code \$?; stty -g >after; echo do''ne" Enter
-    for _ in $(seq 200); do t capture-pane -p | grep -q 'q leaves' && break; sleep 0.05; done
+    for _ in $(seq 1200); do t capture-pane -p | grep -q 'q leaves' && break; sleep 0.05; done
     t capture-pane -p >screen
     t send-keys q
-    for _ in $(seq 200); do t capture-pane -p | grep -q '^done' && break; sleep 0.05; done
+    for _ in $(seq 1200); do t capture-pane -p | grep -q '^done' && break; sleep 0.05; done
     t capture-pane -p >shell
     t kill-server
     end
