@@ -15,7 +15,7 @@
 
 static bool wanted(const mox_ctx *ctx)
 {
-    return ctx->cfg.heat && ctx->cfg.heat[0] != '\0' && ctx->model->n_moe_layers > 0 && !ctx->cfg.dry_run;
+    return ctx->cfg.heat && ctx->cfg.heat[0] != '\0' && ctx->model->n_moe_layers > 0;
 }
 
 size_t mox_ctx_heat_bytes(const mox_ctx *ctx)

@@ -116,7 +116,7 @@ static mox_trace_cfg trace_cfg(const mox_ctx *ctx)
 size_t mox_ctx_record_bytes(const mox_ctx *ctx)
 {
     mox_trace_cfg cfg = trace_cfg(ctx);
-    return ctx->cfg.record && !ctx->cfg.dry_run ? mox_trace_bytes(&cfg) : 0;
+    return ctx->cfg.record ? mox_trace_bytes(&cfg) : 0;
 }
 
 mox_err mox_ctx_record(mox_ctx *ctx)

@@ -72,6 +72,12 @@ load lib
         "$(($(json plan.total_bytes) - $(json plan.process_bytes)))"
 }
 
+@test "--dry-run --record: a trace's memory is planned, its file is not begun" {
+    total() { mox run "$DEMO" --raw -p x -n 2 --ram-experts 40% --json "$@" && exits 0 && json plan.total_bytes; }
+    same "planned" "$(total --dry-run --record t.trace --timings)" "$(total --record run.trace --timings)"
+    check "no file" test ! -e t.trace
+}
+
 @test "--heat: the experts that were used are there the next time" {
     fill() { mox run "$DEMO" --raw -p 'It was a bright' -n 4 --ram-experts 40% --json "$@" && exits 0 && json fill_order; }
     same "the first time" "$(fill)" "in turn"
