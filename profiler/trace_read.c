@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +74,9 @@ static mox_err check_uses(const char *path, const mox_trace *t)
         if (r->phase_and_tier >> 4 >= MOX_PHASES || (r->phase_and_tier & 15) > MOX_SERVED_FILE) {
             return MOX_FAIL(MOX_E_FORMAT, "trace: %s record %zu has phase %u and tier %u", path, i,
                             r->phase_and_tier >> 4, r->phase_and_tier & 15);
+        }
+        if (!isfinite(r->weight)) {
+            return MOX_FAIL(MOX_E_FORMAT, "trace: %s record %zu has weight %g", path, i, (double)r->weight);
         }
     }
     return MOX_OK;

@@ -1,4 +1,4 @@
-/* A layer step is a run of records with one step and layer; within
+/* A layer step is a run of records with one step, phase and layer; within
  * it an expert is looked up through `at`, where its entry was written for the step in question. */
 #include "runtime/plan/routing.h"
 
@@ -17,7 +17,7 @@ static void add(grouping *g, size_t i)
     const mox_trace_record *t = &r->records[i];
     uint32_t phase = t->phase_and_tier >> 4, tier = t->phase_and_tier & 15;
     mox_replay_step *list = r->steps[phase];
-    if (i == 0 || t->step != t[-1].step || t->layer != t[-1].layer) {
+    if (i == 0 || t->step != t[-1].step || t->layer != t[-1].layer || phase != t[-1].phase_and_tier >> 4) {
         list[r->n_steps[phase]++] = (mox_replay_step){.layer = t->layer, .first = g->n_entries};
     }
     mox_replay_step *s = &list[r->n_steps[phase] - 1];

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -285,6 +286,7 @@ Test(trace, records_beyond_the_header_are_refused)
     bad = good, bad.r[1].expert = 8, refused(&bad, "record 1: layer 0, expert 8");
     bad = good, bad.r[1].rank = 2, refused(&bad, "rank 2");
     bad = good, bad.r[0].phase_and_tier = 0x24, refused(&bad, "phase 2 and tier 4");
+    bad = good, bad.r[1].weight = NAN, refused(&bad, "record 1 has weight nan");
     bad = good, bad.s.kind = MOX_SPAN_KINDS, refused(&bad, "span 0");
     bad = good, bad.s.phase = MOX_PHASES, refused(&bad, "span 0");
     bad = good, bad.s.expert = 8, refused(&bad, "span 0");
