@@ -1,5 +1,6 @@
 /* moxie profile: its words. `run` is a run that is recorded, with all of run's options, and then reported on. */
 #include "runtime/cli/commands.h"
+#include "runtime/cli/profile.h"
 #include "runtime/cli/profile_cmd.h"
 #include "runtime/cli/ui.h"
 
@@ -7,16 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-
-const char *mox_profile_trace(const char *word, char path[4096])
-{
-    struct stat st;
-    if (stat(word, &st) == 0 && S_ISDIR(st.st_mode)) {
-        int n = snprintf(path, 4096, "%s/" MOX_PROFILE_TRACE, word);
-        return n < 4096 ? path : word;
-    }
-    return word;
-}
 
 /* -o DIR: trace and report; -o FILE.trace: the trace alone. */
 static mox_err place_trace(const char *out, char path[4096], bool *folder)

@@ -1,6 +1,8 @@
 /* moxie profile diff: two runs of one model: which settings differ, where the time went, who was found where, and which
  * layers changed most. Runs of two models have nothing to compare; runs on two machines are compared, and it is said.
  */
+#include "profiler/report/json.h"
+#include "runtime/cli/profile.h"
 #include "runtime/cli/profile_cmd.h"
 #include "runtime/cli/ui.h"
 
@@ -26,7 +28,7 @@ enum { KEYS = sizeof keys / sizeof *keys };
 static mox_err open_side(side *a, const char *word)
 {
     a->name = mox_profile_trace(word, a->path);
-    MOX_TRY(mox_routing_read(a->name, &a->r));
+    MOX_TRY(mox_profile_read(a->name, &a->r));
     return mox_spans_make(&a->r.trace, &a->s);
 }
 
@@ -66,17 +68,20 @@ static double part(const side *a, int phase, int group)
     return rows ? a->s.times.group_s[phase][group] / (double)rows : 0;
 }
 
-static double layer_rate(const side *a, int phase, uint32_t layer)
+/* Of each layer, the share of the phase's uses that were resident. */
+static void layer_rates(const side *a, int phase, double *rate)
 {
-    uint64_t uses = 0, there = 0;
+    uint64_t uses[MOX_PLAN_MAX_LAYERS] = {0}, there[MOX_PLAN_MAX_LAYERS] = {0};
     for (size_t i = 0; i < a->r.n_records; i++) {
         const mox_trace_record *t = &a->r.records[i];
-        if (t->layer == layer && t->phase_and_tier >> 4 == phase) {
-            uses++;
-            there += (t->phase_and_tier & 15) <= MOX_SERVED_RAM;
+        if (t->phase_and_tier >> 4 == phase) {
+            uses[t->layer]++;
+            there[t->layer] += (t->phase_and_tier & 15) <= MOX_SERVED_RAM;
         }
     }
-    return uses ? (double)there / (double)uses : 0;
+    for (uint32_t l = 0; l < a->r.h.n_layers; l++) {
+        rate[l] = uses[l] ? (double)there[l] / (double)uses[l] : 0;
+    }
 }
 
 static bool differs(const side *a, const side *b, int key, char x[256], char y[256])
@@ -100,9 +105,12 @@ static int most_first(const void *a, const void *b)
 
 static uint32_t layers(const side *a, const side *b, int phase, moved *m)
 {
-    uint32_t n = a->r.h.n_layers < MOX_PLAN_MAX_LAYERS ? a->r.h.n_layers : MOX_PLAN_MAX_LAYERS;
+    uint32_t n = a->r.h.n_layers;
+    double before[MOX_PLAN_MAX_LAYERS], after[MOX_PLAN_MAX_LAYERS];
+    layer_rates(a, phase, before);
+    layer_rates(b, phase, after);
     for (uint32_t l = 0; l < n; l++) {
-        m[l] = (moved){l, {layer_rate(a, phase, l), layer_rate(b, phase, l)}};
+        m[l] = (moved){l, {before[l], after[l]}};
     }
     qsort(m, n, sizeof *m, most_first);
     return n;

@@ -3,10 +3,9 @@
  * a thread of its own, in which spans nest. --folded: stacks for flame graphs: microseconds of the step thread, or, of
  * a trace without times, uses by where they were found.
  */
-#include "profiler/report/json.h"
 #include "profiler/spans.h"
 #include "runtime/cli/profile_cmd.h"
-#include "runtime/cli/ui.h"
+#include "runtime/cli/profile_write.h"
 #include "runtime/core/outfile.h"
 
 #include <stdlib.h>

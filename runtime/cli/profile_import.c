@@ -2,9 +2,11 @@
  * per use in the order of the run, as patches of llama.cpp write them, or more of the columns that export writes. Where
  * nothing tells tokens apart, one begins when the layer number falls, or a layer has the same expert again.
  */
+#include "profiler/trace.h"
 #include "runtime/cli/open.h"
 #include "runtime/cli/profile_cmd.h"
 #include "runtime/cli/ui.h"
+#include "runtime/plan/plan.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -165,13 +167,21 @@ static mox_err row(table *t, const char *line)
     return keep(t, v);
 }
 
-static mox_err read_table(table *t, char *text)
+static mox_err read_table(table *t, char *text, size_t n)
 {
-    char *save = NULL;
-    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+    if (strlen(text) != n) {
+        return MOX_FAIL(MOX_E_FORMAT, "%.200s is no table: a zero byte at offset %zu", t->path, strlen(text));
+    }
+    for (char *line = text, *next; line; line = next) {
+        next = strchr(line, '\n');
+        if (next) {
+            *next++ = '\0';
+        }
         line[strcspn(line, "\r")] = '\0';
         t->line++;
-        MOX_TRY(t->line == 1 ? head(t, line) : row(t, line));
+        if (line[0] != '\0') {
+            MOX_TRY(t->n_fields == 0 ? head(t, line) : row(t, line));
+        }
     }
     return t->n ? MOX_OK : MOX_FAIL(MOX_E_FORMAT, "%.200s holds no use of an expert", t->path);
 }
@@ -199,7 +209,7 @@ mox_err mox_profile_import(const mox_opts *o)
         return MOX_FAIL(MOX_E_OPTION, "profile import needs --out TRACE");
     }
     MOX_TRY(mox_cli_read_all(o->words[1], &text, &n));
-    mox_err err = read_table(&t, text);
+    mox_err err = read_table(&t, text, n);
     if (err == MOX_OK) {
         err = write_trace(&t, o->out);
     }

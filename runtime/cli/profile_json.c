@@ -2,41 +2,76 @@
  * bounded: steps are put together into at most STEPS_MAX, and spans are listed for two steps, the one that waited longest
  * and one in the middle.
  */
-#include "runtime/cli/profile_cmd.h"
+#include "runtime/cli/profile_find.h"
+#include "runtime/cli/profile_write.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { STEPS_MAX = 1500, SHOWN_MAX = 6000 };
 
-static void point_json(const mox_profile *p, mox_json *j, const uint32_t *quota)
+static const char *const phases[] = {"prompt", "answer"}, *const tiers[] = {"vram", "ram", "late", "file"};
+
+/* Rates, and of how many pairs they are shares: docs/hit-rates.md. */
+static void point_json(const mox_profile *p, mox_json *j, mox_profile_point at)
 {
-    mox_profile_point at = mox_profile_at(p, quota);
     for (int k = 0; k < MOX_STUDY_POLICIES; k++) {
         mox_json_f64(j, mox_study_name(k), at.rate[k]);
     }
+    mox_json_object(j, "served");
+    for (int k = 0; k < MOX_STUDY_POLICIES; k++) {
+        mox_json_u64(j, mox_study_name(k), at.served[k]);
+    }
+    mox_json_object_end(j);
     if (p->has_model) {
         mox_json_f64(j, "tok_s", at.tok_s);
     }
 }
 
+static void policies_json(const mox_profile *p, mox_json *j)
+{
+    uint32_t together;
+    int64_t one_list = mox_profile_one_list(p, &together);
+    mox_json_object(j, "policies");
+    point_json(p, j, mox_profile_at(p, p->kept));
+    mox_json_object_end(j);
+    mox_json_object(j, "by_phase");
+    for (int phase = 0; phase < MOX_PHASES; phase++) {
+        mox_json_object(j, phases[phase]);
+        mox_json_u64(j, "pairs", p->study.pairs[phase]);
+        for (int k = 0; k < MOX_STUDY_POLICIES; k++) {
+            mox_json_u64(j, mox_study_name(k), mox_study_served(&p->study, (mox_phase)phase, k, p->kept));
+        }
+        mox_json_object_end(j);
+    }
+    mox_json_object_end(j);
+    if (one_list >= 0) {
+        mox_json_object(j, "one_list");
+        mox_json_u64(j, "kept", together);
+        mox_json_u64(j, "served", (uint64_t)one_list);
+        mox_json_object_end(j);
+    }
+}
+
 static void curve_json(const mox_profile *p, mox_json *j)
 {
-    uint32_t quota[MOX_PLAN_MAX_LAYERS];
     mox_json_array(j, "curve");
     for (uint32_t q = 0; q <= p->routing.h.n_experts; q++) {
-        mox_profile_quota(p, q, quota);
+        mox_profile_point at = mox_profile_even(p, q);
         mox_json_object(j, NULL);
         mox_json_u64(j, "kept", q);
-        mox_json_f64(j, "bytes", mox_profile_bytes(p, quota));
-        point_json(p, j, quota);
+        mox_json_f64(j, "bytes", at.bytes);
+        point_json(p, j, at);
         if (p->spans.n) {
-            mox_json_f64(j, "tok_s_measured",
-                         mox_profile_estimate(p, mox_study_rate(&p->study, MOX_STUDY_DLFU, quota)));
+            mox_json_f64(j, "tok_s_measured", mox_profile_estimate(p, at.rate[MOX_STUDY_DLFU]));
         }
         mox_json_object_end(j);
     }
     mox_json_array_end(j);
+}
+
+static void contexts_json(const mox_profile *p, mox_json *j)
+{
     mox_profile_ctx ctx[MOX_PROFILE_CTX];
     uint32_t n = mox_profile_contexts(p, ctx);
     mox_json_array(j, "contexts");
@@ -49,6 +84,36 @@ static void curve_json(const mox_profile *p, mox_json *j)
         mox_json_object_end(j);
     }
     mox_json_array_end(j);
+}
+
+static void tier_json(const mox_profile *p, mox_json *j)
+{
+    if (!p->has_vram) {
+        return;
+    }
+    mox_profile_tier t = mox_profile_tier_at(p, p->vram);
+    uint64_t n = p->routing.n_tokens[p->study.phase];
+    double uses = t.uses ? (double)t.uses : 1, tokens = n ? (double)n : 1;
+    mox_json_object(j, "vram_tier");
+    mox_json_f64(j, "vram_per_layer", mox_profile_mean(p, p->vram));
+    mox_json_f64(j, "ram_per_layer", mox_profile_mean(p, p->ram));
+    mox_json_f64(j, "vram", (double)t.vram / uses);
+    mox_json_f64(j, "ram", (double)t.ram / uses);
+    mox_json_f64(j, "moves_per_token", (double)t.moves / tokens);
+    mox_json_f64(j, "vram_always_admitting", (double)t.always_vram / uses);
+    mox_json_f64(j, "moves_per_token_always_admitting", (double)t.always_moves / tokens);
+    mox_json_f64(j, "vram_best", (double)t.best_vram / uses);
+    mox_json_f64(j, "tok_s", t.tok_s);
+    mox_json_object(j, "counts"); /* what these are shares of, and of how many */
+    mox_json_u64(j, "uses", t.uses);
+    mox_json_u64(j, "vram", t.vram);
+    mox_json_u64(j, "ram", t.ram);
+    mox_json_u64(j, "moves", t.moves);
+    mox_json_u64(j, "always", t.always_vram);
+    mox_json_u64(j, "always_moves", t.always_moves);
+    mox_json_u64(j, "best", t.best_vram);
+    mox_json_object_end(j);
+    mox_json_object_end(j);
 }
 
 static void layers_json(const mox_profile *p, mox_json *j)
@@ -82,8 +147,6 @@ static void layers_json(const mox_profile *p, mox_json *j)
 
 static void served_json(const mox_profile *p, mox_json *j)
 {
-    static const char *const phases[] = {"prompt", "answer"}, *const tiers[] = {"vram", "ram", "late",
-                                                                                "file"};
     mox_json_object(j, "served");
     for (int phase = 0; phase < MOX_PHASES; phase++) {
         mox_json_object(j, phases[phase]);
@@ -118,7 +181,6 @@ static void time_json(const mox_profile *p, mox_json *j)
 /* Where the step thread's time went. */
 static void measured_json(const mox_profile *p, mox_json *j)
 {
-    static const char *const phases[] = {"prompt", "answer"};
     const mox_span_times *t = &p->spans.times;
     mox_json_object(j, "measured");
     for (int phase = 0; phase < MOX_PHASES; phase++) {
@@ -340,14 +402,13 @@ void mox_profile_json(const mox_profile *p, mox_json *j)
     mox_json_string(j, "phase", p->study.phase == MOX_PHASE_DECODE ? "answer" : "prompt");
     served_json(p, j);
     mox_json_f64(j, "actual", p->actual);
-    mox_json_f64(j, "kept_mean", mox_profile_mean_kept(p));
+    mox_json_f64(j, "kept_mean", mox_profile_mean(p, p->kept));
     mox_json_bool(j, "kept_guessed", p->kept_guessed);
-    mox_json_object(j, "policies");
-    point_json(p, j, p->kept);
-    mox_json_object_end(j);
+    policies_json(p, j);
     mox_json_u64(j, "knee", mox_profile_knee(p));
     curve_json(p, j);
-    mox_profile_tier_json(p, j);
+    contexts_json(p, j);
+    tier_json(p, j);
     layers_json(p, j);
     if (p->has_model) {
         time_json(p, j);

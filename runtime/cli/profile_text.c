@@ -1,5 +1,6 @@
 /* The seven answers of a report as text, in the order of the questions. */
-#include "runtime/cli/profile_cmd.h"
+#include "runtime/cli/profile_find.h"
+#include "runtime/cli/profile_write.h"
 #include "runtime/cli/ui.h"
 
 #include <math.h>
@@ -15,9 +16,10 @@ static void bar(double share, unsigned width)
     }
 }
 
+static const char *const phases[] = {"prompt", "answer"};
+
 static void measured_time(const mox_profile *p)
 {
-    static const char *const phases[] = {"prompt", "answer"};
     const mox_span_times *t = &p->spans.times;
     for (int k = MOX_PHASES - 1; k >= 0; k--) {
         double total = t->total_s[k], wait = t->group_s[k][MOX_GROUP_WAIT] + t->group_s[k][MOX_GROUP_DEVICE];
@@ -68,10 +70,27 @@ static void text_time(const mox_profile *p)
     putchar('\n');
 }
 
+static bool other_phase(const mox_profile *p, mox_phase *other)
+{
+    *other = p->study.phase == MOX_PHASE_DECODE ? MOX_PHASE_PREFILL : MOX_PHASE_DECODE;
+    return p->study.pairs[*other] > 0;
+}
+
+void mox_profile_one_list_text(const mox_profile *p)
+{
+    uint32_t kept;
+    int64_t served = mox_profile_one_list(p, &kept);
+    if (served >= 0) {
+        printf("   one lru list of %u for all layers: %.1f %%\n", kept,
+               100 * (double)served / (double)p->study.pairs[p->study.phase]);
+    }
+}
+
 static void text_cache(const mox_profile *p)
 {
-    static const char *const phases[] = {"prompt", "answer"};
     mox_profile_point at = mox_profile_at(p, p->kept);
+    mox_phase other;
+    bool has_other = other_phase(p, &other);
     puts("2. Is the cache good?");
     for (int k = 0; k < MOX_PHASES; k++) {
         const uint64_t *s = p->routing.served[k];
@@ -80,33 +99,72 @@ static void text_cache(const mox_profile *p)
                (unsigned long long)p->routing.n_uses[k], 100 * (double)s[0] / n, 100 * (double)s[1] / n,
                100 * (double)s[2] / n, 100 * (double)s[3] / n);
     }
-    printf("   the same routing with %.2f experts kept in a layer%s:\n", mox_profile_mean_kept(p),
+    printf("   the %s's routing again with %.2f experts kept in a layer%s:\n", phases[p->study.phase],
+           mox_profile_mean(p, p->kept),
            p->kept_guessed ? " (guessed from the hits: the trace does not say)" : "");
     for (int k = 0; k < MOX_STUDY_POLICIES; k++) {
         printf("   %-7s ", mox_study_name(k));
         bar(at.rate[k], 40);
-        printf(" %5.1f %%%s\n", 100 * at.rate[k],
-               k == MOX_STUDY_STATIC   ? "  (held out)"
-               : k == MOX_STUDY_BELADY ? "  (best possible)"
-                                       : "");
+        printf(" %5.1f %%", 100 * at.rate[k]);
+        if (has_other) {
+            printf("  %s %5.1f %%", phases[other], 100 * mox_study_rate(&p->study, other, k, p->kept));
+        }
+        puts(k == MOX_STUDY_STATIC ? "  (held out)" : k == MOX_STUDY_BELADY ? "  (best possible)" : "");
     }
+    mox_profile_one_list_text(p);
     double best = at.rate[MOX_STUDY_BELADY];
-    printf("   dlfu gets %.0f %% of what is possible\n\n",
+    printf("   dlfu gets %.0f %% of what is possible\n",
            best > 0 ? 100 * at.rate[MOX_STUDY_DLFU] / best : 100);
+    mox_profile_tier_text(p);
+    putchar('\n');
+}
+
+static void tier_row(const mox_profile *p, const char *label, const uint32_t *vram)
+{
+    mox_profile_tier t = mox_profile_tier_at(p, vram);
+    uint64_t n = p->routing.n_tokens[p->study.phase];
+    double uses = t.uses ? (double)t.uses : 1, tokens = n ? (double)n : 1;
+    printf("   %-12s %7.2f %7.2f %7.2f %8.2f  %7.2f %8.2f  %7.2f", label, 100 * (double)t.vram / uses,
+           100 * (double)t.ram / uses, 100 * (double)(t.uses - t.vram - t.ram) / uses,
+           (double)t.moves / tokens, 100 * (double)t.always_vram / uses, (double)t.always_moves / tokens,
+           100 * (double)t.best_vram / uses);
+    if (t.tok_s > 0) {
+        printf("  %8.1f", t.tok_s);
+    }
+    putchar('\n');
+}
+
+void mox_profile_tier_text(const mox_profile *p)
+{
+    uint32_t quota[MOX_PLAN_MAX_LAYERS];
+    char label[32];
+    if (!p->has_vram) {
+        return;
+    }
+    printf("\n   a GPU's memory over RAM (%s; RAM keeps %.2f a layer beside it)\n"
+           "   %-12s %7s %7s %7s %8s  %16s  %7s%s\n",
+           mox_study_name(mox_profile_policy(p)), mox_profile_mean(p, p->ram), "VRAM/layer", "VRAM %",
+           "RAM %", "file %", "moves/t", "always: % moves/t", "best %", p->plan.gpu ? "  tok/s pred." : "");
+    for (uint32_t q = 0; q <= p->routing.h.n_experts; q = mox_profile_after(p, q)) {
+        mox_profile_quota(p, q, quota);
+        snprintf(label, sizeof label, "%u", q);
+        tier_row(p, label, quota);
+    }
+    snprintf(label, sizeof label, "asked %.2f", mox_profile_mean(p, p->vram));
+    tier_row(p, label, p->vram);
 }
 
 static void text_sizes(const mox_profile *p)
 {
-    uint32_t n = p->routing.h.n_experts, step = n > 16 ? n / 16 : 1, quota[MOX_PLAN_MAX_LAYERS];
-    uint32_t knee = mox_profile_knee(p);
-    double kept = mox_profile_mean_kept(p);
+    uint32_t n = p->routing.h.n_experts, knee = mox_profile_knee(p);
+    double kept = mox_profile_mean(p, p->kept);
     char a[24];
     puts("3. What would more or less memory buy?");
-    for (uint32_t q = 0; q <= n; q += step) {
-        mox_profile_quota(p, q, quota);
-        mox_profile_point at = mox_profile_at(p, quota);
-        double rate = at.rate[MOX_STUDY_DLFU], bytes = mox_profile_bytes(p, quota);
-        printf("   %4u a layer %10s ", q, bytes > 0 || q == 0 ? mox_human((uint64_t)bytes, a) : "");
+    for (uint32_t q = 0, next; q <= n; q = next) {
+        next = mox_profile_after(p, q);
+        mox_profile_point at = mox_profile_even(p, q);
+        double rate = at.rate[MOX_STUDY_DLFU];
+        printf("   %4u a layer %10s ", q, at.bytes > 0 || q == 0 ? mox_human((uint64_t)at.bytes, a) : "");
         bar(rate, 24);
         printf(" %5.1f %% (best %5.1f)", 100 * rate, 100 * at.rate[MOX_STUDY_BELADY]);
         if (p->has_model) {
@@ -114,7 +172,7 @@ static void text_sizes(const mox_profile *p)
         } else if (p->spans.n) {
             printf("  ~%7.1f tok/s", mox_profile_estimate(p, rate));
         }
-        puts(kept >= q && kept < q + step ? "  <- now" : knee >= q && knee < q + step ? "  <- knee" : "");
+        puts(kept >= q && kept < next ? "  <- now" : knee >= q && knee < next ? "  <- knee" : "");
     }
     mox_profile_ctx ctx[MOX_PROFILE_CTX];
     uint32_t n_ctx = mox_profile_contexts(p, ctx);

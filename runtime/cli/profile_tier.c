@@ -1,17 +1,14 @@
-/* moxie profile what-if --vram, --vram-experts: a tier in a GPU's memory over recorded routing.
+/* A tier in a GPU's memory over recorded routing.
  *
  * The same policy as in RAM, with what a run asks of an expert that wants to move in (a move costs a copy, so it must beat
  * the one that leaves by a margin); beside it what always admitting would bring and cost. RAM is exclusive of VRAM: what
  * both serve is what one cache of their joint size would. Speeds need the model and --gpu-spec.
  */
-#include "runtime/cli/profile_cmd.h"
+#include "runtime/cli/profile.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { ROWS = 16 };
 
 mox_err mox_profile_tier_make(mox_profile *p)
 {
@@ -87,86 +84,30 @@ mox_err mox_profile_tier_deal(mox_profile *p)
     return MOX_OK;
 }
 
-double mox_profile_speed(const mox_profile *p, mox_hits h)
+/* With the experts of RAM added where there are any. */
+static mox_replay_result with_ram(const mox_profile *p, const mox_curve *always, const uint32_t *vram)
 {
-    mox_way way = mox_cost_choose(&p->plan.machine, &p->view.work, h).best;
-    return 1 / mox_cost_token(&p->plan.machine, &p->view.work, h, way).total_s;
+    uint32_t both[MOX_PLAN_MAX_LAYERS];
+    for (uint32_t l = 0; l < p->routing.h.n_layers; l++) {
+        both[l] = vram[l] + p->ram[l];
+    }
+    return mox_curve_at(always, both);
 }
 
 mox_profile_tier mox_profile_tier_at(const mox_profile *p, const uint32_t *vram)
 {
-    const mox_curve *always = &p->study.curve[mox_profile_policy(p)];
+    const mox_curve *curve = p->study.curve[p->study.phase], *always = &curve[mox_profile_policy(p)];
     mox_replay_result slow = mox_curve_at(&p->in_vram, vram), any = mox_curve_at(always, vram);
-    mox_replay_result best = mox_curve_at(&p->study.curve[MOX_STUDY_BELADY], vram);
-    uint64_t tokens = p->routing.n_tokens[p->study.phase];
-    double uses = any.uses ? (double)any.uses : 1, per = tokens ? (double)tokens : 1;
-    mox_profile_tier t = {.hits = mox_hits_of(&p->in_vram, always, vram, p->ram),
-                          .moves = (double)slow.inserts / per,
-                          .always_vram = (double)any.hits / uses,
-                          .always_moves = (double)any.inserts / per,
-                          .best_vram = (double)best.hits / uses};
+    mox_hits share = mox_hits_of(&p->in_vram, always, vram, p->ram);
+    mox_profile_tier t = {.uses = any.uses,
+                          .vram = slow.hits,
+                          .ram = share.ram > 0 ? with_ram(p, always, vram).hits - slow.hits : 0,
+                          .moves = slow.inserts,
+                          .always_vram = any.hits,
+                          .always_moves = any.inserts,
+                          .best_vram = mox_curve_at(&curve[MOX_STUDY_BELADY], vram).hits};
     if (p->has_model && p->plan.gpu) {
-        t.tok_s = mox_profile_speed(p, t.hits);
+        t.tok_s = mox_profile_speed(p, share);
     }
     return t;
-}
-
-static double mean(const mox_profile *p, const uint32_t *quota)
-{
-    double sum = 0;
-    for (uint32_t l = 0; l < p->routing.h.n_layers; l++) {
-        sum += quota[l];
-    }
-    return sum / p->routing.h.n_layers;
-}
-
-static void row(const mox_profile *p, const char *label, const uint32_t *vram)
-{
-    mox_profile_tier t = mox_profile_tier_at(p, vram);
-    printf("  %-12s %7.2f %7.2f %7.2f %8.2f  %7.2f %8.2f  %7.2f", label, 100 * t.hits.vram, 100 * t.hits.ram,
-           100 * (1 - t.hits.vram - t.hits.ram), t.moves, 100 * t.always_vram, t.always_moves,
-           100 * t.best_vram);
-    if (t.tok_s > 0) {
-        printf("  %8.1f", t.tok_s);
-    }
-    putchar('\n');
-}
-
-void mox_profile_tier_text(const mox_profile *p)
-{
-    uint32_t n = p->routing.h.n_experts, step = n > ROWS ? n / ROWS : 1, quota[MOX_PLAN_MAX_LAYERS];
-    char label[32];
-    if (!p->has_vram) {
-        return;
-    }
-    printf("\na GPU's memory over RAM (%s; RAM keeps %.2f a layer beside it)\n"
-           "  %-12s %7s %7s %7s %8s  %16s  %7s%s\n",
-           mox_study_name(mox_profile_policy(p)), mean(p, p->ram), "VRAM/layer", "VRAM %", "RAM %", "file %",
-           "moves/t", "always: % moves/t", "best %", p->has_model && p->plan.gpu ? "  tok/s pred." : "");
-    for (uint32_t q = 0; q <= n; q += step) {
-        mox_profile_quota(p, q, quota);
-        snprintf(label, sizeof label, "%u", q);
-        row(p, label, quota);
-    }
-    snprintf(label, sizeof label, "asked %.2f", mean(p, p->vram));
-    row(p, label, p->vram);
-}
-
-void mox_profile_tier_json(const mox_profile *p, mox_json *j)
-{
-    if (!p->has_vram) {
-        return;
-    }
-    mox_profile_tier t = mox_profile_tier_at(p, p->vram);
-    mox_json_object(j, "vram_tier");
-    mox_json_f64(j, "vram_per_layer", mean(p, p->vram));
-    mox_json_f64(j, "ram_per_layer", mean(p, p->ram));
-    mox_json_f64(j, "vram", t.hits.vram);
-    mox_json_f64(j, "ram", t.hits.ram);
-    mox_json_f64(j, "moves_per_token", t.moves);
-    mox_json_f64(j, "vram_always_admitting", t.always_vram);
-    mox_json_f64(j, "moves_per_token_always_admitting", t.always_moves);
-    mox_json_f64(j, "vram_best", t.best_vram);
-    mox_json_f64(j, "tok_s", t.tok_s);
-    mox_json_object_end(j);
 }

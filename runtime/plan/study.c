@@ -131,17 +131,28 @@ out:
     return err;
 }
 
+static mox_err study_phase(mox_study *s, mox_phase phase)
+{
+    const mox_routing *r = s->r;
+    mox_err err = MOX_OK;
+    for (int p = 0; p < MOX_STUDY_POLICIES && err == MOX_OK; p++) {
+        mox_curve *out = &s->curve[phase][p];
+        mox_replay_cfg cfg =
+            mox_routing_replay(r, phase, mox_policy_by_name(mox_study_name(p)), MOX_ADMIT_ALWAYS);
+        err = p == MOX_STUDY_STATIC ? held_out(&cfg, out) : mox_curve_make(&cfg, out);
+        s->replayed += r->n_uses[phase];
+    }
+    s->pairs[phase] = r->n_entries[phase];
+    return err;
+}
+
 mox_err mox_study_make(const mox_routing *r, mox_study *out)
 {
     mox_study s = {.r = r, .phase = mox_routing_phase(r)};
     mox_err err = count_experts(&s);
-    for (int p = 0; p < MOX_STUDY_POLICIES && err == MOX_OK; p++) {
-        mox_replay_cfg cfg =
-            mox_routing_replay(r, s.phase, mox_policy_by_name(mox_study_name(p)), MOX_ADMIT_ALWAYS);
-        err = p == MOX_STUDY_STATIC ? held_out(&cfg, &s.curve[p]) : mox_curve_make(&cfg, &s.curve[p]);
-        s.replayed += r->n_uses[s.phase];
+    for (int phase = 0; phase < MOX_PHASES && err == MOX_OK; phase++) {
+        err = study_phase(&s, (mox_phase)phase);
     }
-    s.pairs = r->n_entries[s.phase];
     if (err != MOX_OK) {
         mox_study_free(&s);
         return err;
@@ -152,8 +163,10 @@ mox_err mox_study_make(const mox_routing *r, mox_study *out)
 
 void mox_study_free(mox_study *s)
 {
-    for (int p = 0; p < MOX_STUDY_POLICIES; p++) {
-        mox_curve_free(&s->curve[p]);
+    for (int phase = 0; phase < MOX_PHASES; phase++) {
+        for (int p = 0; p < MOX_STUDY_POLICIES; p++) {
+            mox_curve_free(&s->curve[phase][p]);
+        }
     }
     free(s->count);
     free(s->away);
@@ -161,19 +174,26 @@ void mox_study_free(mox_study *s)
     memset(s, 0, sizeof *s);
 }
 
-double mox_study_rate(const mox_study *s, int policy, const uint32_t *quota)
+uint64_t mox_study_served(const mox_study *s, mox_phase phase, int policy, const uint32_t *quota)
 {
-    return s->pairs ? 1 - (double)mox_curve_at(&s->curve[policy], quota).loads / (double)s->pairs : 0;
+    return s->pairs[phase] - mox_curve_at(&s->curve[phase][policy], quota).loads;
 }
 
-double mox_study_global_lru(const mox_routing *r, mox_phase phase, uint32_t kept)
+double mox_study_rate(const mox_study *s, mox_phase phase, int policy, const uint32_t *quota)
 {
-    mox_replay_cfg cfg = mox_routing_replay(r, phase, mox_policy_by_name("lru"), MOX_ADMIT_ALWAYS);
+    uint64_t pairs = s->pairs[phase];
+    return pairs ? (double)mox_study_served(s, phase, policy, quota) / (double)pairs : 0;
+}
+
+int64_t mox_study_one_list(const mox_study *s, uint32_t kept)
+{
+    const mox_routing *r = s->r;
+    mox_replay_cfg cfg = mox_routing_replay(r, s->phase, mox_policy_by_name("lru"), MOX_ADMIT_ALWAYS);
     size_t cells = (size_t)cfg.n_layers * cfg.n_experts, n = cfg.n_steps;
     mox_replay_step *steps = malloc((n + 1) * sizeof *steps);
     uint32_t *experts = malloc((r->n_records + 1) * sizeof *experts);
     mox_replay_result out;
-    double rate = -1;
+    int64_t served = -1;
     if (cells <= GLOBAL_MAX && steps && experts) {
         for (size_t i = 0; i < n; i++) {
             steps[i] = cfg.steps[i];
@@ -188,11 +208,11 @@ double mox_study_global_lru(const mox_routing *r, mox_phase phase, uint32_t kept
         cfg.n_experts = (uint32_t)cells;
         cfg.steps = steps;
         cfg.experts = experts;
-        if (mox_replay(&cfg, &out, NULL) == MOX_OK && r->n_entries[phase]) {
-            rate = 1 - (double)out.loads / (double)r->n_entries[phase];
+        if (mox_replay(&cfg, &out, NULL) == MOX_OK) {
+            served = (int64_t)(s->pairs[s->phase] - out.loads);
         }
     }
     free(steps);
     free(experts);
-    return rate;
+    return served;
 }
