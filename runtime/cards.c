@@ -10,73 +10,69 @@
 #include "runtime/context.h"
 #include "runtime/core/bits.h"
 #include "runtime/dev/loader.h"
+#include "runtime/dev/pick.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-static mox_err bad_spec(const char *text)
-{
-    (void)MOX_FAIL(MOX_E_OPTION, "--device: '%.100s'", text);
-    return mox_err_fix("cpu, cuda[:n=N], emu[:n=N,vram=SIZE] or cpu:vram=SIZE[,n=N]");
-}
+#define MIB (1024.0 * 1024.0)
 
-static bool read_size(const char *s, char **end, uint64_t *out)
+/* n devices, of `there` that exist. */
+static mox_err take_number(mox_ctx_cards *on, const char *name, uint32_t n, uint32_t there)
 {
-    static const char units[] = "KMGT";
-    if (s[0] < '0' || s[0] > '9') {
-        return false;
+    on->cards.n = n ? n : 1;
+    if (on->cards.n > there || on->cards.n > MOX_PLAN_MAX_DEVICES) {
+        (void)MOX_FAIL(MOX_E_DEVICE, "device %s: %u are asked for, there are %u, at most %u can be used",
+                       name, on->cards.n, there, (unsigned)MOX_PLAN_MAX_DEVICES);
+        return mox_err_fix("--device %s:n=%u", name, there ? there : 1);
     }
-    unsigned long long v = strtoull(s, end, 10);
-    const char *unit = **end ? strchr(units, **end) : NULL;
-    int shift = unit ? 10 * (int)(unit - units + 1) : 0;
-    *end += unit != NULL;
-    *out = (uint64_t)v << shift;
-    return v > 0 && v <= UINT64_MAX >> shift;
-}
-
-/* "cpu:vram=64M,n=2" */
-static mox_err find_played(mox_ctx *ctx)
-{
-    const char *text = ctx->cfg.device;
-    uint64_t n = 1, bytes = 0;
-    for (const char *at = text + strlen("cpu:"); *at;) {
-        bool vram = strncmp(at, "vram=", 5) == 0;
-        char *end = NULL;
-        if ((!vram && strncmp(at, "n=", 2) != 0) ||
-            !read_size(at + (vram ? 5 : 2), &end, vram ? &bytes : &n) || (*end != '\0' && *end != ',')) {
-            return bad_spec(text);
-        }
-        at = end + (*end == ',');
-    }
-    if (bytes == 0 || n > MOX_PLAN_MAX_DEVICES) {
-        return bad_spec(text);
-    }
-    ctx->on.cards.n = (uint32_t)n;
-    for (uint32_t i = 0; i < n; i++) {
-        ctx->on.free_bytes[i] = bytes;
+    for (uint32_t i = 0; i < on->cards.n; i++) {
+        on->id[i] = i;
     }
     return MOX_OK;
 }
 
-/* What the module's devices have. */
-static mox_err find_free(mox_ctx *ctx, const mox_dev_spec *spec)
+/* The CPU plays as many as are asked for. */
+static mox_err find_played(mox_ctx *ctx, const mox_dev_spec *spec)
+{
+    MOX_TRY(take_number(&ctx->on, ctx->cfg.device, spec->n, MOX_PLAN_MAX_DEVICES));
+    for (uint32_t i = 0; i < ctx->on.cards.n; i++) {
+        ctx->on.free_bytes[i] = spec->vram;
+    }
+    return MOX_OK;
+}
+
+/* The module's devices that --gpu names, or its first ones. */
+static mox_err choose(mox_ctx *ctx, const mox_dev_spec *spec)
 {
     mox_ctx_cards *on = &ctx->on;
     uint32_t there = 0;
-    MOX_TRY(on->module->count(&there));
-    on->cards.n = spec->n ? spec->n : 1;
-    if (on->cards.n > there || on->cards.n > MOX_PLAN_MAX_DEVICES) {
-        (void)MOX_FAIL(MOX_E_DEVICE, "device %s: %u are asked for, there are %u, at most %u can be used",
-                       on->module->name, on->cards.n, there, (unsigned)MOX_PLAN_MAX_DEVICES);
-        return mox_err_fix("--device %s:n=%u", on->module->name, there ? there : 1);
+    if (!ctx->cfg.gpu) {
+        MOX_TRY(on->module->count(&there));
+        return take_number(on, on->module->name, spec->n, there);
     }
+    MOX_TRY(mox_dev_pick(on->module, ctx->cfg.gpu, on->id, MOX_PLAN_MAX_DEVICES, &on->cards.n));
+    if (spec->kind == MOX_DEV_CUDA && spec->n && spec->n != on->cards.n) {
+        (void)MOX_FAIL(MOX_E_CONFLICT, "--device cuda:n=%u and --gpu %.60s, which names %u", spec->n,
+                       ctx->cfg.gpu, on->cards.n);
+        return mox_err_fix("--gpu alone: --device cuda --gpu %.60s", ctx->cfg.gpu);
+    }
+    return MOX_OK;
+}
+
+/* What they are and have. */
+static mox_err find_free(mox_ctx *ctx, const mox_dev_spec *spec)
+{
+    mox_ctx_cards *on = &ctx->on;
+    MOX_TRY(choose(ctx, spec));
     for (uint32_t i = 0; i < on->cards.n; i++) {
         mox_dev_info info;
-        on->id[i] = i;
         MOX_TRY(on->module->info(on->id[i], &info));
         bool less = spec->vram != 0 && spec->vram < info.vram_free_bytes;
         on->free_bytes[i] = less ? spec->vram : info.vram_free_bytes;
+        mox_log_line(&ctx->cfg.log, MOX_LOG_INFO, "device %u: GPU %u, %s, %s, %.0f of %.0f MiB free", i,
+                     on->id[i], info.name, info.uuid, (double)info.vram_free_bytes / MIB,
+                     (double)info.vram_bytes / MIB);
     }
     return MOX_OK;
 }
@@ -107,16 +103,18 @@ static mox_err check_operations(const mox_ctx *ctx, const mox_ops *ops)
 
 mox_err mox_ctx_cards_find(mox_ctx *ctx)
 {
-    const char *name = ctx->cfg.device;
+    const char *name = ctx->cfg.device ? ctx->cfg.device : "cpu";
     mox_dev_spec spec;
     ctx->on.cards.card = ctx->on.card;
-    if (!name || strcmp(name, "cpu") == 0) {
-        return MOX_OK;
-    }
-    if (strncmp(name, "cpu:", 4) == 0) {
-        return find_played(ctx);
-    }
     MOX_TRY(mox_dev_spec_parse(&spec, name));
+    if (spec.kind == MOX_DEV_CPU && ctx->cfg.gpu) {
+        (void)MOX_FAIL(MOX_E_CONFLICT, "--gpu %.60s with --device %.60s, which uses none", ctx->cfg.gpu,
+                       name);
+        return mox_err_fix("--device cuda --gpu %.60s", ctx->cfg.gpu);
+    }
+    if (spec.kind == MOX_DEV_CPU) {
+        return spec.vram ? find_played(ctx, &spec) : MOX_OK;
+    }
     MOX_TRY(mox_dev_load(&ctx->on.module, &spec, ctx->cfg.device_dir));
     MOX_TRY(check_activations(ctx));
     return find_free(ctx, &spec);
@@ -178,7 +176,8 @@ void mox_ctx_cards_set_ops(mox_ctx *ctx)
     }
 }
 
-mox_err mox_ctx_cards_move_dense(mox_ctx *ctx)
+/* Weights from the first on get places in the window while they fit; behind the last of them. */
+static uint32_t take_some(mox_model *m, uint32_t first, mox_arena *window)
 {
     MOX_TRY(mox_cards_move_dense(&ctx->on.cards, ctx->model));
     mox_arena_unmap(&ctx->dense);

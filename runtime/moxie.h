@@ -29,6 +29,9 @@ typedef struct mox_cfg {
     /* "cpu" (NULL), "cuda" or "emu", with what runtime/dev/spec.h allows behind; or "cpu:vram=SIZE[,n=N]": the CPU plays
      * devices that compute experts, with so much RAM as their memory (tests). */
     const char *device;
+    /* Of "cuda" and "emu" those to use, in the order of layers: "1,0", "GPU-5e1f..."; NULL: the first ones
+     * (runtime/dev/pick.h). */
+    const char *gpu;
     mox_budget vram;    /* of each device's memory, or experts in all; default AUTO: what is free */
     mox_miss miss;      /* default AUTO */
     uint32_t n_ctx;     /* positions per sequence, reserved in full; 0 = min(trained, 4096) */

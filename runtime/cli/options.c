@@ -261,15 +261,19 @@ static mox_err walk(args *a)
     return MOX_OK;
 }
 
+static const mox_setting *setting_of(const mox_opts *o, size_t field)
+{
+    const mox_option *opt = mox_options;
+    while (opt->field != field) { /* only fields of the table are asked for */
+        opt++;
+    }
+    return &o->set[opt - mox_options];
+}
+
 /* Two options that exclude each other: the one of higher rank. */
 static mox_err choose_budget(mox_opts *o, size_t whole, size_t number, const char *conflict, mox_budget *out)
 {
-    const mox_setting *by_size = NULL, *by_number = NULL;
-    for (const mox_option *opt = mox_options; opt->name != NULL; opt++) {
-        const mox_setting *set = &o->set[opt - mox_options];
-        by_size = opt->field == whole ? set : by_size;
-        by_number = opt->field == number ? set : by_number;
-    }
+    const mox_setting *by_size = setting_of(o, whole), *by_number = setting_of(o, number);
     if (by_number->rank > 0 && by_number->rank == by_size->rank) {
         mox_err err = MOX_FAIL(MOX_E_CONFLICT, "%s", conflict);
         mox_err_fix("give one of the two");
@@ -291,9 +295,25 @@ static mox_err choose_budgets(mox_opts *o)
                          &o->cfg.vram);
 }
 
+/* --gpu means GPUs that are there, and --device cpu none: what is said nearer counts. Both at one place: mox_open refuses. */
+static void choose_device(mox_opts *o)
+{
+    const mox_setting *gpu = setting_of(o, offsetof(mox_opts, cfg.gpu));
+    const mox_setting *device = setting_of(o, offsetof(mox_opts, cfg.device));
+    if (!o->cfg.gpu || !o->cfg.device || strncmp(o->cfg.device, "cpu", 3) != 0) {
+        return;
+    }
+    if (gpu->rank > device->rank) {
+        o->cfg.device = "cuda";
+    } else if (gpu->rank < device->rank) {
+        o->cfg.gpu = NULL;
+    }
+}
+
 mox_err mox_opts_settle(mox_opts *o)
 {
     MOX_TRY(choose_budgets(o));
+    choose_device(o);
     o->cfg.model = o->model;
     o->cfg.seed = o->seed;
     o->sampling.seed = o->seed;

@@ -1,11 +1,15 @@
-/* What only the module for real GPUs does: nothing but a look whether there is one. */
+/* What only the module for real GPUs does: a look whether there is one, by ids as other tools give them. */
 #include "runtime/dev/cuda_dev.h"
+
+#include <stdlib.h>
 
 const char mox_backend_name[] = "cuda";
 
 mox_err mox_backend_start(const mox_dev_spec *spec)
 {
     int n = 0;
+    /* CUDA would number them by speed, nvidia-smi does by place; who has said which is left alone */
+    (void)setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", 0);
     const cudaError_t e = cudaGetDeviceCount(&n);
     if (e != cudaSuccess || n == 0) {
         (void)MOX_FAIL(MOX_E_DEVICE, "no usable GPU: %s",

@@ -17,6 +17,16 @@ static mox_err count(uint32_t *n)
     return MOX_OK;
 }
 
+/* "GPU-", and the bytes in hexadecimal with dashes behind the 4th, 6th, 8th and 10th */
+static void write_uuid(const struct cudaDeviceProp *p, char out[48])
+{
+    int at = snprintf(out, 48, "GPU-");
+    for (int i = 0; i < 16; i++) {
+        at += snprintf(out + at, 48 - (size_t)at, "%s%02x", i >= 4 && i <= 10 && i % 2 == 0 ? "-" : "",
+                       (unsigned)(unsigned char)p->uuid.bytes[i]);
+    }
+}
+
 static mox_err info(uint32_t i, mox_dev_info *out)
 {
     const int id = (int)i;
@@ -28,6 +38,7 @@ static mox_err info(uint32_t i, mox_dev_info *out)
     *out = (mox_dev_info){
         .sm = (uint32_t)(10 * p.major + p.minor), .vram_bytes = total, .vram_free_bytes = free_bytes};
     snprintf(out->name, sizeof out->name, "%.*s", (int)sizeof out->name - 1, p.name);
+    write_uuid(&p, out->uuid);
     return MOX_OK;
 }
 

@@ -13,16 +13,18 @@
 #include "runtime/dev/spec.h"
 
 /* Raised with every change of what stands in these tables. */
-#define MOX_DEV_ABI 2u
+#define MOX_DEV_ABI 3u
 /* What a forgotten rise would change all the same. */
 #define MOX_DEV_SHAPE                                                                                        \
     ((uint32_t)(sizeof(mox_dev_ops) * 31 + sizeof(mox_ops) * 37 + sizeof(mox_experts_args) * 41 +            \
                 sizeof(mox_attention_args) * 43 + sizeof(mox_mat) * 47 + sizeof(mox_kv_view) * 53 +          \
-                sizeof(mox_dev_spec) * 59 + sizeof(mox_err_info) * 61 + sizeof(mox_dev_module)))
+                sizeof(mox_dev_spec) * 59 + sizeof(mox_err_info) * 61 + sizeof(mox_dev_info) * 67 +          \
+                sizeof(mox_dev_module)))
 
 typedef struct mox_dev_info {
     char name[128];
-    uint32_t sm; /* compute capability, 75 for 7.5 */
+    char uuid[48]; /* "GPU-5e1f0c2b-...", as nvidia-smi writes it */
+    uint32_t sm;   /* compute capability, 75 for 7.5 */
     uint64_t vram_bytes, vram_free_bytes;
 } mox_dev_info;
 

@@ -2,7 +2,6 @@
 #include "runtime/dev/spec.h"
 
 #include <ctype.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -130,7 +129,7 @@ static mox_err read_key(mox_dev_spec *s, piece key, piece value)
     }
     if (s->kind != MOX_DEV_EMU) {
         (void)MOX_FAIL(MOX_E_OPTION, "--device: unknown key '%.*s'", (int)key.n, key.at);
-        return mox_err_fix("cuda has n and vram");
+        return mox_err_fix("%s has n and vram", kinds[s->kind]);
     }
     return read_emu_key(s, key, value);
 }
@@ -143,9 +142,9 @@ mox_err mox_dev_spec_parse(mox_dev_spec *out, const char *text)
     while (s.kind < MOX_DEV_KINDS && !is(name, kinds[s.kind])) {
         s.kind++;
     }
-    if (s.kind == MOX_DEV_KINDS || (colon && s.kind == MOX_DEV_CPU)) {
-        (void)MOX_FAIL(MOX_E_OPTION, "--device: '%s'", text);
-        return mox_err_fix("cpu, cuda[:n=N,vram=SIZE] or emu[:n=N,vram=SIZE]");
+    if (s.kind == MOX_DEV_KINDS) {
+        (void)MOX_FAIL(MOX_E_OPTION, "--device: '%.100s'", text);
+        return mox_err_fix("cpu, cuda[:n=N,vram=SIZE], emu[:n=N,vram=SIZE] or cpu:vram=SIZE[,n=N]");
     }
     for (const char *at = colon ? colon + 1 : NULL; at != NULL;) {
         const size_t n = strcspn(at, ",");
@@ -158,8 +157,19 @@ mox_err mox_dev_spec_parse(mox_dev_spec *out, const char *text)
         MOX_TRY(read_key(&s, (piece){at, key}, (piece){equals + 1, n - key - 1}));
         at = at[n] != '\0' ? at + n + 1 : NULL;
     }
+    if (s.kind == MOX_DEV_CPU && s.n != 0 && s.vram == 0) {
+        (void)MOX_FAIL(MOX_E_OPTION, "--device: '%.100s': how much memory have the GPUs that the CPU plays?",
+                       text);
+        return mox_err_fix("for example cpu:vram=1G,n=%u", s.n);
+    }
     *out = s;
     return MOX_OK;
+}
+
+bool mox_dev_plays(const char *text)
+{
+    mox_dev_spec s = {.kind = MOX_DEV_CPU};
+    return text && mox_dev_spec_parse(&s, text) == MOX_OK && s.kind == MOX_DEV_CPU && s.vram != 0;
 }
 
 const char *mox_dev_kind_name(mox_dev_kind kind)

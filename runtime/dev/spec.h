@@ -2,6 +2,7 @@
  *
  *   n=2            so many GPUs (emu: so many are emulated; cuda: so many are used)
  *   vram=SIZE      of each GPU at most so much memory; K, M, G and T are powers of 1024
+ * cpu with vram: the CPU plays n GPUs, each with so much ordinary memory.
  * The emulator's, for tests:
  *   policy=lazy|eager|random, seed=N   when queued work is done
  *   order=up|down|shuffled             in which order lanes, warps and blocks run
@@ -13,6 +14,7 @@
 
 #include "runtime/core/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef enum mox_dev_kind { MOX_DEV_CPU, MOX_DEV_CUDA, MOX_DEV_EMU, MOX_DEV_KINDS } mox_dev_kind;
@@ -35,5 +37,8 @@ typedef struct mox_dev_spec {
 MOX_NODISCARD mox_err mox_dev_spec_parse(mox_dev_spec *out, const char *text);
 
 const char *mox_dev_kind_name(mox_dev_kind kind); /* "cpu" "cuda" "emu" */
+
+/* mox_dev_plays: is this `--device` (NULL: cpu) one where the CPU plays the GPUs? false also for what is no device. */
+bool mox_dev_plays(const char *text);
 
 #endif

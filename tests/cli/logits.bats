@@ -101,3 +101,20 @@ ids() { echo 1 17 400 23 99 5 300 >ids; }
     says '--device cpu'
     styled 4 MX-4001 logits "$DEMO" --tokens ids --json --device cpu:vram=64M --vram 1K
 }
+
+# Here without a module or a driver; which GPUs a list picks: tests/dev.
+@test "--gpu means a GPU that is there; beside --device cpu the nearer one counts" {
+    ids
+    styled 5 MX-5001 logits "$DEMO" --tokens ids --json --gpu 0
+    says '--device cpu'
+    styled 2 MX-2003 logits "$DEMO" --tokens ids --json --gpu 0 --device cpu
+    says '--device cuda --gpu 0'
+    mox logits "$DEMO" --tokens ids --json
+    hash=$(json logits_xxh3)
+    MOXIE_GPU=0 mox logits "$DEMO" --tokens ids --json --device cpu
+    same "the GPU of the environment is not used" "$(json logits_xxh3)" "$hash"
+    [ -e "$(dirname "$MOXIE")/moxie-dev-emu.so" ] || return 0
+    styled 5 MX-5001 logits "$DEMO" --tokens ids --json --device emu:n=2 --gpu 1,2
+    says 'no GPU has this id; there are 0 (GPU-'
+    styled 2 MX-2002 logits "$DEMO" --tokens ids --json --device emu:n=2 --gpu 1,1
+}

@@ -86,6 +86,46 @@ Test(dev_joined, vram_is_what_the_plan_says_to_the_byte)
     }
 }
 
+static char first_device[160];
+
+static void listen(void *ctx, mox_log_level level, const char *line)
+{
+    (void)ctx, (void)level;
+    if (strncmp(line, "device 0: ", 10) == 0) {
+        snprintf(first_device, sizeof first_device, "%s", line);
+    }
+}
+
+Test(dev_joined, gpus_are_picked_in_the_order_of_the_list)
+{
+    mox_hash128 want = reference(), got;
+    static const struct {
+        const char *device, *gpu, *first;
+        uint32_t n;
+    } rows[] = {{"emu:n=3", "2", "device 0: GPU 2, emulated sm_80, GPU-e2", 1},
+                {"emu:n=3", "2,0", "device 0: GPU 2,", 2},
+                {"emu:n=2", "GPU-e1,GPU-e0", "device 0: GPU 1,", 2}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char path[1024];
+        mox_plan plan;
+        mox_cfg cfg = hybrid(rows[i].device, path, sizeof path);
+        cfg.gpu = rows[i].gpu;
+        cfg.log = (mox_log){.fn = listen, .level = MOX_LOG_INFO};
+        fx_ok(run(&cfg, &got, &plan), rows[i].gpu);
+        cr_assert(same(&got, &want), "%s", rows[i].gpu);
+        cr_assert_eq(plan.n_devices, rows[i].n);
+        cr_assert(strstr(first_device, rows[i].first) != NULL, "%s: %s", rows[i].gpu, first_device);
+    }
+    char path[1024];
+    mox_cfg cfg = hybrid("emu:n=2", path, sizeof path);
+    cfg.gpu = "2";
+    cr_assert_eq(run(&cfg, &got, NULL), MOX_E_DEVICE);
+    cr_assert(strstr(mox_err_last()->msg, "there are 0 (GPU-e0") != NULL, "%s", mox_err_last()->msg);
+    cfg.device = NULL;
+    cr_assert_eq(run(&cfg, &got, NULL), MOX_E_CONFLICT);
+    cr_assert(strstr(mox_err_last()->fix, "--device cuda --gpu 2") != NULL, "%s", mox_err_last()->fix);
+}
+
 /* --vram SIZE bounds the same way, whatever the GPU has; all that it says is used that can be. */
 Test(dev_joined, vram_by_size_fills_up_to_it)
 {

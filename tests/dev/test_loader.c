@@ -44,6 +44,7 @@ Test(dev_loader, the_emulator_opens_as_many_as_asked_and_its_errors_arrive)
     mox_dev_info info;
     cr_assert(m->count(&n) == MOX_OK && n == 2);
     cr_assert(m->info(1, &info) == MOX_OK && info.sm == 75 && info.vram_bytes == 1 << 20);
+    cr_assert_str_eq(info.uuid, "GPU-e1000000-0000-0000-0000-000000000001");
     mox_dev *dev[3] = {NULL};
     mox_ops *ops[3] = {NULL};
     for (uint32_t i = 0; i < 2; i++) {

@@ -18,6 +18,15 @@ Test(dev_spec, names_and_keys_are_read)
     cr_assert(s.policy == MOX_DEV_RANDOM && s.seed == 7 && s.order == MOX_DEV_SHUFFLED && s.sm == 75);
     cr_assert(strcmp(s.fail_call, "cudaMalloc") == 0 && s.fail_at == 3);
     cr_assert(mox_dev_spec_parse(&s, "emu:vram=4096") == MOX_OK && s.vram == 4096);
+    cr_assert(mox_dev_spec_parse(&s, "cpu:n=2,vram=64M") == MOX_OK);
+    cr_assert(s.kind == MOX_DEV_CPU && s.n == 2 && s.vram == 64 << 20);
+}
+
+Test(dev_spec, the_cpu_plays_gpus_where_it_is_told_their_memory)
+{
+    cr_assert(mox_dev_plays("cpu:vram=64M") && mox_dev_plays("cpu:n=2,vram=1"));
+    cr_assert(!mox_dev_plays(NULL) && !mox_dev_plays("cpu") && !mox_dev_plays("emu:vram=64M"));
+    cr_assert(!mox_dev_plays("cpu:n=2") && !mox_dev_plays("nonsense"));
 }
 
 Test(dev_spec, everything_else_is_refused_by_name)
@@ -27,7 +36,11 @@ Test(dev_spec, everything_else_is_refused_by_name)
     } bad[] = {
         {"gpu", "'gpu'", "cpu, cuda"},
         {"", "''", "cpu, cuda"},
-        {"cpu:n=1", "'cpu:n=1'", "cpu, cuda"},
+        {"cpu:n=2", "'cpu:n=2': how much memory", "cpu:vram=1G,n=2"},
+        {"cpu:", "''", "for example cpu"},
+        {"cpu:vram=0", "vram=0", "8G"},
+        {"cpu:vram=1M,n=17", "n=17", "from 1 to 16"},
+        {"cpu:seed=3,vram=1M", "'seed'", "cpu has n and vram"},
         {"emu:", "''", "for example"},
         {"emu:n=2,", "''", "for example"},
         {"emu:n", "'n'", "for example emu"},
