@@ -7,6 +7,8 @@
 #include "runtime/core/bits.h"
 #include "runtime/graph/card.h"
 
+#include <string.h>
+
 enum { ALIGN = 64 };
 
 static float *take_f32(mox_arena *a, size_t rows, size_t cols)
@@ -130,12 +132,6 @@ static kind_masks find_kinds(const mox_graph *g)
     return k;
 }
 
-/* Some routers multiply an expert's input, not its output. */
-static bool weighs_input(const mox_hparams *h)
-{
-    return h->router.gating == MOX_GATING_SIGMOID_TOP;
-}
-
 static uint32_t larger(uint32_t a, uint32_t b)
 {
     return a > b ? a : b;
@@ -182,18 +178,27 @@ static void take_attention(mox_graph *g, const kind_masks *kinds, mox_arena *a)
         mox_arena_take(a, mox_attention_scratch_bytes(g->dims.n_ctx, h->head_dim, g->dims.n_threads), ALIGN);
 }
 
-static size_t channels(const mox_delta_shape *s)
+/* Of a layer of gated delta nets, without its memory. */
+static mox_state_view states_of(const mox_graph *g)
 {
-    return (size_t)2 * s->k_heads * s->k_dim + (size_t)s->v_heads * s->v_dim;
+    const mox_delta_shape *s = &g->m->h.delta;
+    return (mox_state_view){.n_seq = g->dims.n_seq,
+                            .n_slots = MOX_STATE_SLOTS,
+                            .k_heads = s->k_heads,
+                            .v_heads = s->v_heads,
+                            .k_dim = s->k_dim,
+                            .v_dim = s->v_dim,
+                            .taps = s->taps};
 }
 
 static void take_delta(mox_graph *g, const kind_masks *kinds, mox_arena *a)
 {
     const mox_delta_shape *s = &g->m->h.delta;
     mox_delta_buffers *b = &g->delta;
+    const mox_state_view view = states_of(g);
     uint32_t n = g->dims.n_batch, width = s->v_heads * s->v_dim;
-    b->qkv = take_f32(a, n, channels(s));
-    b->mixed = take_f32(a, n, channels(s));
+    b->qkv = take_f32(a, n, mox_state_channels(&view));
+    b->mixed = take_f32(a, n, mox_state_channels(&view));
     b->z = take_f32(a, n, width);
     b->out = take_f32(a, n, width);
     b->ba = take_f32(a, n, 2 * s->v_heads);
@@ -237,7 +242,7 @@ static void take_moe_extras(mox_graph *g, unsigned kinds, mox_arena *a)
 {
     const mox_hparams *h = &g->m->h;
     uint32_t n = g->dims.n_batch;
-    bool weighed = weighs_input(h);
+    bool weighed = mox_weighs_input(h);
     if (weighed || h->d_ff_shared || h->residual_scale != 1.0f) {
         g->moe.merge_weights = take_f32(a, n, mox_graph_ranks(h));
     }
@@ -282,7 +287,7 @@ static void take_moe_near(mox_graph *g, unsigned kinds, mox_arena *a)
     b->near_weights = take_f32(a, 1, uses);
     b->near_tok = take_u32(a, uses);
     b->near_out_row = take_u32(a, uses);
-    take_acts(&b->near_acts, kinds, weighs_input(h) ? uses : n, h->d_model, a);
+    take_acts(&b->near_acts, kinds, mox_weighs_input(h) ? uses : n, h->d_model, a);
     b->near_e = take_f32(a, (size_t)n * mox_graph_ranks(h), h->d_model);
     b->near_scratch_bytes = expert_scratch(g, n, false);
     b->near_scratch = mox_arena_take(a, b->near_scratch_bytes, ALIGN);
@@ -326,29 +331,43 @@ static void take_inputs(const mox_graph *g, mox_arena *a, mox_step_inputs *in)
 }
 
 /* Experts' biases for the CPU: the weights themselves lie on the card. */
-static void take_biases(mox_graph *g, mox_arena *a)
+static void each_bias(mox_graph *g, void (*fn)(const mox_weight *w, const float **near, void *arg), void *arg)
 {
-    size_t n = 0;
     for (uint32_t i = 0; i < g->m->n_ops; i++) {
         const mox_layer_op *op = &g->m->ops[i];
-        for (int b = 0; op->kind == MOX_LAYER_MOE && b < MOX_SLABS; b++) {
-            n += op->moe.bias[b] != NULL;
-        }
-    }
-    if (n == 0) {
-        return;
-    }
-    g->near_bias = mox_arena_take(a, (size_t)g->m->n_moe_layers * MOX_SLABS * sizeof *g->near_bias, ALIGN);
-    for (uint32_t i = 0; i < g->m->n_ops; i++) {
-        const mox_layer_op *op = &g->m->ops[i];
-        for (int s = 0; op->kind == MOX_LAYER_MOE && s < MOX_SLABS; s++) {
-            const mox_weight *w = op->moe.bias[s];
-            const float *copy = w ? take_f32(a, w->rows, w->cols) : NULL;
-            if (a->base) {
-                g->near_bias[(size_t)op->moe.moe_layer * MOX_SLABS + s] = copy;
+        for (size_t s = 0; op->kind == MOX_LAYER_MOE && s < MOX_SLABS; s++) {
+            if (op->moe.bias[s]) {
+                fn(op->moe.bias[s], g->near_bias ? &g->near_bias[op->moe.moe_layer * MOX_SLABS + s] : NULL,
+                   arg);
             }
         }
     }
+}
+
+static void take_bias(const mox_weight *w, const float **near, void *arena)
+{
+    const float *copy = take_f32(arena, w->rows, w->cols);
+    if (near) {
+        *near = copy;
+    }
+}
+
+static void keep_bias(const mox_weight *w, const float **near, void *only)
+{
+    if (w == *(const mox_weight **)only) {
+        memcpy((float *)(uintptr_t)*near, w->f32, (size_t)w->rows * w->cols * sizeof **near);
+    }
+}
+
+static void take_biases(mox_graph *g, mox_arena *a)
+{
+    g->near_bias = mox_arena_take(a, (size_t)g->m->n_moe_layers * MOX_SLABS * sizeof *g->near_bias, ALIGN);
+    each_bias(g, take_bias, a);
+}
+
+void mox_graph_keep_bias(mox_graph *g, const mox_weight *w)
+{
+    each_bias(g, keep_bias, &w);
 }
 
 /* What lives through a step. */
@@ -448,17 +467,10 @@ static mox_kv_view take_cache(const mox_graph *g, const mox_attention_op *op, mo
 
 static mox_state_view take_states(const mox_graph *g, mox_arena *a)
 {
-    const mox_delta_shape *s = &g->m->h.delta;
-    mox_state_view v = {.n_seq = g->dims.n_seq,
-                        .n_slots = MOX_STATE_SLOTS,
-                        .k_heads = s->k_heads,
-                        .v_heads = s->v_heads,
-                        .k_dim = s->k_dim,
-                        .v_dim = s->v_dim,
-                        .taps = s->taps};
+    mox_state_view v = states_of(g);
     size_t slots = (size_t)v.n_seq * v.n_slots;
-    v.conv = take_f32(a, slots * (s->taps - 1), channels(s));
-    v.s = take_f32(a, slots * s->v_heads * s->k_dim, s->v_dim);
+    v.conv = take_f32(a, slots * (v.taps - 1), mox_state_channels(&v));
+    v.s = take_f32(a, slots * v.v_heads * v.k_dim, v.v_dim);
     return v;
 }
 

@@ -101,11 +101,11 @@ static const void *bytes_of(const mox_weight *w)
     return w->as_f32 ? (const void *)w->f32 : w->parts ? w->part[0].data : w->mat.data;
 }
 
-mox_err mox_cards_move_dense(mox_cards *cs, mox_model *m)
+mox_err mox_cards_move_dense(mox_cards *cs, mox_model *m, uint32_t first, uint32_t end)
 {
-    mox_graph_keep_near(cs->graph[0]);
-    for (uint32_t i = 0; i < m->n_weights; i++) {
+    for (uint32_t i = first; i < end; i++) {
         mox_weight *w = &m->weights[i];
+        mox_graph_keep_near(cs->graph[0], w);
         mox_card *c = &cs->card[mox_cards_of_weight(w, cs->of_layer)];
         const void *near = bytes_of(w);
         mox_model_take_weight(w, &c->dense);
@@ -157,11 +157,6 @@ void mox_cards_drain(mox_cards *cs)
     (void)same;
 }
 
-static mox_card *card_of(mox_graph *g)
-{
-    return &g->cards->card[g->card];
-}
-
 mox_err mox_cards_enter(mox_graph *g, uint32_t layer, mox_graph **at)
 {
     mox_graph *to = g->cards ? g->cards->graph[g->cards->of_layer[layer]] : g, *from = *at;
@@ -170,7 +165,7 @@ mox_err mox_cards_enter(mox_graph *g, uint32_t layer, mox_graph **at)
     }
     size_t bytes = (size_t)g->n * g->m->h.d_model * sizeof *g->x;
     MOX_TRY(mox_graph_copy(from, g->near_x, from->x, bytes));
-    MOX_TRY(mox_card_wait_computed(card_of(from)));
+    MOX_TRY(mox_card_wait_computed(mox_card_of(from)));
     *at = to;
     to->lap_ns = from->lap_ns;
     return mox_graph_copy(to, to->x, g->near_x, bytes);
@@ -187,7 +182,7 @@ mox_err mox_cards_gather(mox_graph *g, const uint32_t *idx, uint32_t n)
     if (last == g) {
         return MOX_OK;
     }
-    MOX_TRY(mox_card_wait_computed(card_of(last)));
+    MOX_TRY(mox_card_wait_computed(mox_card_of(last)));
     return mox_graph_copy(g, g->gather, g->near_x, n * row);
 }
 

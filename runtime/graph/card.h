@@ -61,6 +61,11 @@ struct mox_cards {
     mox_counters counters; /* .vram alone: what crossed, what the CPU took */
 };
 
+static inline mox_card *mox_card_of(const mox_graph *g)
+{
+    return &g->cards->card[g->card];
+}
+
 /* The context's own, from the graph's buffers. */
 void mox_cards_take(mox_cards *cs, const mox_model *m, const mox_dims *dims, mox_arena *a);
 
@@ -73,9 +78,9 @@ void mox_card_stop(mox_card *c);
 /* mox_cards_of_weight: the card that has a dense weight: its layer's, and the first one what belongs to no layer. */
 uint32_t mox_cards_of_weight(const mox_weight *w, const uint32_t *of_layer);
 
-/* mox_cards_move_dense: the dense weights, which lie in the host's memory, into the cards'. That memory may then be given
- * back. Errors: the devices'. */
-MOX_NODISCARD mox_err mox_cards_move_dense(mox_cards *cs, mox_model *m);
+/* mox_cards_move_dense: dense weights [first, end), which lie in the host's memory, into the cards'. That memory may then be
+ * used again. Errors: the devices'. */
+MOX_NODISCARD mox_err mox_cards_move_dense(mox_cards *cs, mox_model *m, uint32_t first, uint32_t end);
 
 /* mox_cards_drain: after a failure, waits until nothing is under way; the error's record stays as it is. */
 void mox_cards_drain(mox_cards *cs);

@@ -175,8 +175,9 @@ void mox_graph_span(mox_graph *g, mox_span_kind kind, uint64_t begin_ns, uint32_
 /* Between host and device, queued; nothing where they are one. wait: for all that is queued, and what kernels refused. */
 MOX_NODISCARD mox_err mox_graph_copy(mox_graph *g, void *dst, const void *src, size_t bytes);
 MOX_NODISCARD mox_err mox_graph_wait(mox_graph *g);
-/* mox_graph_keep_near: copies of those weights that the host reads as well, before they go to a card's memory. */
-void mox_graph_keep_near(mox_graph *g);
+/* mox_graph_keep_near: a copy of a weight that the host reads as well, if it does, before it goes to a card's memory. */
+void mox_graph_keep_near(mox_graph *g, const mox_weight *w);
+void mox_graph_keep_bias(mox_graph *g, const mox_weight *w); /* its part of experts' biases (buffers.c) */
 
 /* Memory; with planning arenas these only count. Graphs of several cards take the host's part from the same place of `a`:
  * they share it. Of the cache a graph takes the layers of its card. */
@@ -237,6 +238,11 @@ mox_attention_args mox_graph_attend_args(const mox_graph *g, const mox_layer_op 
 MOX_NODISCARD mox_err mox_graph_shared(mox_graph *g, const mox_layer_op *op);
 /* ranks of the merge: the router's, and one more for a shared expert */
 uint32_t mox_graph_ranks(const mox_hparams *h);
+/* some routers multiply an expert's input, not its output */
+static inline bool mox_weighs_input(const mox_hparams *h)
+{
+    return h->router.gating == MOX_GATING_SIGMOID_TOP;
+}
 /* a numeric error gets layer and operation added; everything else passes */
 mox_err mox_graph_named(mox_err err, uint32_t layer, const char *what);
 

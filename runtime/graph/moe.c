@@ -20,12 +20,6 @@ uint32_t mox_graph_ranks(const mox_hparams *h)
     return h->top_k + (h->d_ff_shared != 0);
 }
 
-/* Some routers multiply an expert's input, not its output. */
-static bool weighs_input(const mox_hparams *h)
-{
-    return h->router.gating == MOX_GATING_SIGMOID_TOP;
-}
-
 /* The router of a layer on rows x; ids and weights are the caller's. */
 static mox_router_args router_of(const mox_graph *g, const mox_moe_op *op, const float *x)
 {
@@ -72,7 +66,7 @@ static uint32_t group_uses(mox_graph *g)
     }
     for (uint32_t u = 0; u < n_uses; u++) {
         uint32_t at = b->start[b->near_ids[u]]++;
-        b->near_tok[at] = weighs_input(&g->m->h) ? u : u / k;
+        b->near_tok[at] = mox_weighs_input(&g->m->h) ? u : u / k;
         b->near_out_row[at] = u / k * ranks + u % k;
     }
     /* the fill moved every start to the next one's place */
@@ -104,7 +98,7 @@ static mox_err weigh_inputs(mox_graph *g)
 static mox_err quantise_input(mox_graph *g, const mox_layer_op *op)
 {
     const mox_expert_layout *l = &g->m->layouts[op->moe.moe_layer];
-    bool weighed = weighs_input(&g->m->h);
+    bool weighed = mox_weighs_input(&g->m->h);
     mox_act_set *set = weighed ? &g->moe.in_acts : &g->h_acts;
     const float *x = weighed ? g->moe.in : g->h;
     uint32_t n = weighed ? g->n * g->m->h.top_k : g->n;
@@ -137,7 +131,7 @@ static mox_err merge_weights(mox_graph *g, const mox_moe_op *op, const float **o
             .x = g->h, .w = op->shared_gate->f32, .y = w + k, .y_stride = ranks, .n = g->n, .d = h->d_model};
         MOX_TRY(g->ops->gate(g->ops, g->stream, &a));
     }
-    mox_ranks_args a = {.weights = weighs_input(h) ? NULL : g->moe.weights,
+    mox_ranks_args a = {.weights = mox_weighs_input(h) ? NULL : g->moe.weights,
                         .y = w,
                         .n = g->n,
                         .k = k,
@@ -183,7 +177,7 @@ static mox_err compute_experts(mox_graph *g, const mox_layer_op *op, const float
 {
     mox_moe_buffers *b = &g->moe;
     const mox_hparams *h = &g->m->h;
-    const mox_acts *x = g->cards ? b->near_acts.kind : weighs_input(h) ? b->in_acts.kind : g->h_acts.kind;
+    const mox_acts *x = g->cards ? b->near_acts.kind : mox_weighs_input(h) ? b->in_acts.kind : g->h_acts.kind;
     for (uint32_t i = 0; i < n_leases; i++) {
         uint32_t first = b->start[b->leases[i].expert], end = b->start[b->leases[i].expert + 1];
         b->uses[i].first = first;

@@ -13,21 +13,11 @@
 
 #include <string.h>
 
-static bool weighs_input(const mox_graph *g)
-{
-    return g->m->h.router.gating == MOX_GATING_SIGMOID_TOP;
-}
-
-static mox_card *card_of(const mox_graph *g)
-{
-    return &g->cards->card[g->card];
-}
-
 mox_err mox_moe_card_fetch(mox_graph *g, const mox_layer_op *op)
 {
     const mox_moe_buffers *b = &g->moe;
-    const mox_act_set *set = weighs_input(g) ? &b->in_acts : &g->h_acts;
-    size_t uses = (size_t)g->n * g->m->h.top_k, rows = weighs_input(g) ? uses : g->n;
+    const mox_act_set *set = mox_weighs_input(&g->m->h) ? &b->in_acts : &g->h_acts;
+    size_t uses = (size_t)g->n * g->m->h.top_k, rows = mox_weighs_input(&g->m->h) ? uses : g->n;
     bool all_there = g->cards->kept[op->moe.moe_layer] == g->m->h.n_experts;
     MOX_TRY(mox_graph_copy(g, b->near_ids, b->ids, uses * sizeof *b->ids));
     MOX_TRY(mox_graph_copy(g, b->near_weights, b->weights, uses * sizeof *b->weights));
@@ -37,7 +27,7 @@ mox_err mox_moe_card_fetch(mox_graph *g, const mox_layer_op *op)
                                    rows * set->kind[k].row_bytes));
         }
     }
-    return mox_card_wait_computed(card_of(g));
+    return mox_card_wait_computed(mox_card_of(g));
 }
 
 uint32_t mox_moe_card_begin(mox_graph *g, const mox_layer_op *op, uint32_t n_needs)
@@ -66,7 +56,7 @@ static mox_err launch(mox_graph *g, const mox_layer_op *op, uint32_t n)
 {
     mox_experts_args a = {.use = g->cards->uses,
                           .n_uses = n,
-                          .x = weighs_input(g) ? g->moe.in_acts.kind : g->h_acts.kind,
+                          .x = mox_weighs_input(&g->m->h) ? g->moe.in_acts.kind : g->h_acts.kind,
                           .tok = g->moe.tok,
                           .out_row = g->moe.out_row,
                           .e = g->moe.e,
@@ -94,7 +84,7 @@ mox_err mox_moe_card_launch(mox_graph *g, const mox_layer_op *op)
 static mox_err cross(mox_graph *g, const mox_layer_op *op, const mox_lease *lease)
 {
     mox_cards *cs = g->cards;
-    mox_card *c = card_of(g);
+    mox_card *c = mox_card_of(g);
     const mox_dev_ops *ops = c->dev->ops;
     uint32_t at = c->n_staged++ % MOX_STAGING_SLOTS;
     uint8_t *slot = c->staging + at * c->staging_bytes;
@@ -221,7 +211,7 @@ mox_err mox_moe_card_taken(mox_graph *g)
     if (cs->n_taken == 0) {
         return MOX_OK;
     }
-    mox_card *c = card_of(g);
+    mox_card *c = mox_card_of(g);
     bool landed = cs->n_own > 0 && c->dev->ops->flag_poll(c->dev, &c->words->copied) == c->n_copies;
     MOX_TRY(mox_card_wait_copies(c, c->n_copies));
     learn_link(&r->link_ns, (double)(mox_now_ns() - cs->took_at) / cs->n_taken, landed);
@@ -230,7 +220,7 @@ mox_err mox_moe_card_taken(mox_graph *g)
 
 mox_err mox_moe_card_end(mox_graph *g, bool failed)
 {
-    mox_card *c = card_of(g);
+    mox_card *c = mox_card_of(g);
     const mox_dev_ops *ops = c->dev->ops;
     if (failed) { /* nothing may be under way when memory is used again */
         mox_err_info first = *mox_err_last();

@@ -226,6 +226,7 @@ static mox_err run_ops(mox_graph *g)
             break;
         case MOX_LAYER_DELTA:
             MOX_TRY(mox_graph_delta(at, op));
+            mox_graph_lap(at, MOX_SPAN_ATTENTION, op->layer, at->n);
             break;
         case MOX_LAYER_FFN:
             MOX_TRY(mox_graph_ffn(at, op));
@@ -268,22 +269,12 @@ static void be_careful(mox_graph *g, bool on)
     }
 }
 
-void mox_graph_keep_near(mox_graph *g)
+void mox_graph_keep_near(mox_graph *g, const mox_weight *w)
 {
-    const mox_weight *w = rope_weight(g);
-    if (w) {
+    if (w == rope_weight(g)) {
         memcpy(g->rope_factors, w->f32, g->m->h.n_rot / 2 * sizeof *g->rope_factors);
     }
-    for (uint32_t i = 0; g->near_bias && i < g->m->n_ops; i++) {
-        const mox_layer_op *op = &g->m->ops[i];
-        for (int s = 0; op->kind == MOX_LAYER_MOE && s < MOX_SLABS; s++) {
-            const mox_weight *b = op->moe.bias[s];
-            if (b) {
-                float *to = (float *)(uintptr_t)g->near_bias[(size_t)op->moe.moe_layer * MOX_SLABS + s];
-                memcpy(to, b->f32, (size_t)b->rows * b->cols * sizeof *to);
-            }
-        }
-    }
+    mox_graph_keep_bias(g, w);
 }
 
 /* A card tells only at the end that a value was not finite. The ops then run once more, each waited for: the failure
