@@ -4,8 +4,9 @@
  * as a GPU gets, on memory that is set aside, with the CPU's operations. It is how the hybrid step is tested without an
  * emulator, which is slow, and it is no faster than no device.
  *
- * A device is opened before the host's memory is taken, since it pins what the host keeps for it. The dense weights are
- * read into ordinary memory first, as without a device, go over, and the memory is given back.
+ * A device is opened before the host's memory is taken, since it pins what the host keeps for it. The dense weights pass
+ * through a window of that memory: the experts', which are not there yet, or where that is too small a piece of its own,
+ * given back before the experts' is taken. So loading stays within the plan.
  */
 #include "runtime/context.h"
 #include "runtime/core/bits.h"
@@ -179,8 +180,31 @@ void mox_ctx_cards_set_ops(mox_ctx *ctx)
 /* Weights from the first on get places in the window while they fit; behind the last of them. */
 static uint32_t take_some(mox_model *m, uint32_t first, mox_arena *window)
 {
-    MOX_TRY(mox_cards_move_dense(&ctx->on.cards, ctx->model));
-    mox_arena_unmap(&ctx->dense);
+    uint32_t end = first;
+    window->used = 0;
+    while (end < m->n_weights && window->used + mox_model_weight_bytes(&m->weights[end]) <= window->bytes) {
+        mox_model_take_weight(&m->weights[end++], window);
+    }
+    return end;
+}
+
+mox_err mox_ctx_cards_load_dense(mox_ctx *ctx, mox_dense_load *load, mox_arena *window)
+{
+    mox_model *m = ctx->model;
+    size_t most = 0;
+    for (uint32_t end; load->first < m->n_weights; load->first = end) {
+        end = take_some(m, load->first, window);
+        if (end == load->first) {
+            return MOX_FAIL(MOX_E_INTERNAL, "open: %zu bytes are too few for '%s'", window->bytes,
+                            m->weights[end].name);
+        }
+        most = window->used > most ? window->used : most;
+        load->n = end - load->first;
+        load->arena = &(mox_arena){.base = window->base, .bytes = window->used};
+        MOX_TRY(mox_model_load_dense(m, load));
+        MOX_TRY(mox_cards_move_dense(&ctx->on.cards, m, load->first, end));
+    }
+    memset(window->base, 0, most); /* as it was */
     return MOX_OK;
 }
 

@@ -41,6 +41,7 @@ struct mox_ctx {
     mox_ctx_cards on;
     mox_replay_of_run replay;
     mox_arena dense, kv, buffers, store_arena;
+    size_t gone_bytes; /* what loading took beyond what lies in its place now */
     mox_hash128_state hash;
     char *text; /* one token's text */
     size_t text_bytes;
@@ -55,20 +56,22 @@ struct mox_ctx {
 };
 
 /* memory.c. mox_ctx_map: the plan's arenas, in huge pages and locked where that is wanted and allowed (a line in the
- * log says where not). Errors MOX_E_NO_MEMORY. mox_ctx_check_huge: once they are filled, put together what is not in
+ * log says where not). Errors MOX_E_NO_MEMORY. mox_ctx_map_experts: the experts', where they have to wait until the dense
+ * part is in the cards' memory; else they are there. mox_ctx_check_huge: once they are filled, put together what is not in
  * huge pages, or say so. */
 MOX_NODISCARD mox_err mox_ctx_map(mox_ctx *ctx);
+MOX_NODISCARD mox_err mox_ctx_map_experts(mox_ctx *ctx);
 void mox_ctx_check_huge(mox_ctx *ctx);
 
 /* cards.c. find: what cfg.device names and how much memory is free there, before the plan. start: opened, with memory as
- * planned, before the host's is taken, since they pin it. take: the graphs' memory, on the host and there. move_dense: once
- * the dense weights have been read. stop: all back, after the store. Errors: MOX_E_DEVICE, none that can be used;
+ * planned, before the host's is taken, since they pin it. take: the graphs' memory, on the host and there. load_dense: the
+ * dense weights through a window of the host's memory, as many at a time as it holds. stop: all back, after the store. Errors: MOX_E_DEVICE, none that can be used;
  * MOX_E_OPTION; MOX_E_TYPE, a tensor without kernels there. */
 MOX_NODISCARD mox_err mox_ctx_cards_find(mox_ctx *ctx);
 MOX_NODISCARD mox_err mox_ctx_cards_start(mox_ctx *ctx);
 void mox_ctx_cards_take(mox_ctx *ctx);
 void mox_ctx_cards_set_ops(mox_ctx *ctx);
-MOX_NODISCARD mox_err mox_ctx_cards_move_dense(mox_ctx *ctx);
+MOX_NODISCARD mox_err mox_ctx_cards_load_dense(mox_ctx *ctx, mox_dense_load *load, mox_arena *window);
 void mox_ctx_cards_stop(mox_ctx *ctx);
 
 /* heat.c. mox_ctx_heat_bytes: what take allocates, for the plan. take: Errors MOX_E_NO_MEMORY. load: what to fill by, or

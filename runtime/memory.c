@@ -95,14 +95,26 @@ static mox_err pin_line(mox_ctx *ctx, mox_arena *a, mox_buf *buf, uint64_t bytes
 mox_err mox_ctx_map(mox_ctx *ctx)
 {
     const mox_plan *p = &ctx->plan;
-    MOX_TRY(map_line(ctx, &ctx->dense, ctx->on.cards.n ? p->load_bytes : p->dense_bytes));
+    MOX_TRY(map_line(ctx, &ctx->dense, p->load_bytes ? ctx->place.load_bytes : p->dense_bytes));
     MOX_TRY(map_line(ctx, &ctx->kv, p->kv_bytes));
     MOX_TRY(pin_line(ctx, &ctx->buffers, &ctx->on.buffers, p->buffer_bytes));
-    MOX_TRY(pin_line(ctx, &ctx->store_arena, &ctx->on.slots, ctx->place.store_bytes));
+    if (!p->load_bytes) {
+        MOX_TRY(pin_line(ctx, &ctx->store_arena, &ctx->on.slots, ctx->place.store_bytes));
+    }
     if (!ctx->cfg.dry_run) {
         lock_arenas(ctx);
     }
     return MOX_OK;
+}
+
+mox_err mox_ctx_map_experts(mox_ctx *ctx)
+{
+    if (!ctx->plan.load_bytes) {
+        return MOX_OK;
+    }
+    ctx->gone_bytes = ctx->dense.bytes - ctx->place.store_bytes;
+    mox_arena_unmap(&ctx->dense);
+    return pin_line(ctx, &ctx->store_arena, &ctx->on.slots, ctx->place.store_bytes);
 }
 
 /* What the administrator has set: "always [madvise] never" has its word in brackets. */

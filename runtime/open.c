@@ -179,11 +179,11 @@ static mox_err allocate(mox_ctx *ctx)
     MOX_TRY(mox_ctx_heat_take(ctx));
     touch(&ctx->kv);
     touch(&ctx->buffers);
-    mox_model_take_dense(ctx->model, &ctx->dense);
     if (ctx->on.cards.n) {
         mox_ctx_cards_take(ctx);
         return MOX_OK;
     }
+    mox_model_take_dense(ctx->model, &ctx->dense);
     mox_graph_take_buffers(g, &ctx->buffers);
     mox_graph_take_kv(g, &ctx->kv);
     return MOX_OK;
@@ -254,6 +254,23 @@ static mox_err start_replay(mox_ctx *ctx)
     return MOX_OK;
 }
 
+/* With cards: through the experts' memory, beside what is lent for the reads if there is room for both. */
+static mox_err load_through(mox_ctx *ctx, mox_dense_load *load, size_t lent)
+{
+    mox_arena window = ctx->dense, *experts = &ctx->store_arena;
+    if (!window.base) {
+        size_t room = experts->bytes >= lent + ctx->place.load_bytes ? experts->bytes - lent : 0;
+        if (room == 0) {
+            load->staging = ctx->graph.staging;
+            load->staging_bytes = ctx->graph.staging_bytes;
+            room = experts->bytes;
+        }
+        window = (mox_arena){.base = experts->base, .bytes = room < MOX_LOAD_WINDOW ? room : MOX_LOAD_WINDOW};
+        window.bytes = window.bytes > ctx->place.load_bytes ? window.bytes : ctx->place.load_bytes;
+    }
+    return mox_ctx_cards_load_dense(ctx, load, &window);
+}
+
 /* Buffers for the reads are lent by what is not in use yet: the scratch of the graph or the end of the experts'
  * memory, which is given back as it was. */
 static mox_err load_dense(mox_ctx *ctx)
@@ -267,12 +284,15 @@ static mox_err load_dense(mox_ctx *ctx)
                            .progress_ctx = ctx};
     size_t lent = ctx->store_arena.bytes < DENSE_STAGING ? ctx->store_arena.bytes : DENSE_STAGING;
     if (lent <= load.staging_bytes) {
-        return mox_model_load_dense(ctx->model, &load);
+        lent = 0;
+    } else {
+        load.staging = ctx->store_arena.base + ctx->store_arena.bytes - lent;
+        load.staging_bytes = lent;
     }
-    load.staging = ctx->store_arena.base + ctx->store_arena.bytes - lent;
-    load.staging_bytes = lent;
-    mox_err err = mox_model_load_dense(ctx->model, &load);
-    memset(load.staging, 0, lent);
+    mox_err err = ctx->on.cards.n ? load_through(ctx, &load, lent) : mox_model_load_dense(ctx->model, &load);
+    if (lent) {
+        memset(ctx->store_arena.base + ctx->store_arena.bytes - lent, 0, lent);
+    }
     return err;
 }
 
@@ -300,15 +320,14 @@ static mox_err bring_up(mox_ctx *ctx)
     MOX_TRY(allocate(ctx));
     if (ctx->cfg.dry_run) {
         snprintf(ctx->device, sizeof ctx->device, "cpu, dry run");
+        MOX_TRY(mox_ctx_map_experts(ctx));
         return start_store(ctx);
     }
     MOX_TRY(start_device(ctx));
     name_device(ctx);
     uint64_t begin = mox_now_ns();
     MOX_TRY(load_dense(ctx));
-    if (ctx->on.cards.n) {
-        MOX_TRY(mox_ctx_cards_move_dense(ctx));
-    }
+    MOX_TRY(mox_ctx_map_experts(ctx));
     for (uint32_t i = 0; i < ctx->model->n_weights; i++) {
         ctx->load.dense_bytes += ctx->model->weights[i].file_bytes;
     }
@@ -430,7 +449,8 @@ uint64_t mox_actual_bytes(const mox_ctx *ctx)
     if (ctx->tokenizer) {
         metadata += mox_tokenizer_bytes(ctx->tokenizer) + ctx->text_bytes;
     }
-    return metadata + ctx->dense.bytes + ctx->kv.bytes + ctx->buffers.bytes + ctx->store_arena.bytes;
+    return metadata + ctx->dense.bytes + ctx->kv.bytes + ctx->buffers.bytes + ctx->store_arena.bytes +
+           ctx->gone_bytes;
 }
 
 const mox_load_times *mox_get_load(const mox_ctx *ctx)

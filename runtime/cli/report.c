@@ -9,13 +9,17 @@
 void mox_report_plan(const mox_plan *plan)
 {
     char a[8][24];
+    char loading[48] = "";
+    if (plan->load_bytes) {
+        snprintf(loading, sizeof loading, " + %s while loading", mox_human(plan->load_bytes, a[0]));
+    }
     mox_ui_line("plan: %s = dense %s + KV %s (%u positions, %s) + buffers %s + I/O %s + transit %s + experts "
-                "%s + program %s",
+                "%s + program %s%s",
                 mox_human(plan->total_bytes, a[0]), mox_human(plan->dense_bytes, a[1]),
                 mox_human(plan->kv_bytes, a[2]), plan->n_ctx * plan->n_seq, plan->kv_type,
                 mox_human(plan->buffer_bytes, a[3]), mox_human(plan->io_bytes, a[4]),
                 mox_human(plan->transit_bytes, a[5]), mox_human(plan->expert_bytes, a[6]),
-                mox_human(plan->process_bytes + plan->metadata_bytes, a[7]));
+                mox_human(plan->process_bytes + plan->metadata_bytes, a[7]), loading);
     double pct = plan->experts_total > 0 ? 100.0 * plan->kept_total / plan->experts_total : 0;
     char floor_text[24], budget[24];
     for (uint32_t i = 0; i < plan->n_devices; i++) {

@@ -101,7 +101,7 @@ typedef struct load {
     uint8_t *buffers;
     size_t buf_bytes;
     uint32_t depth, n_flying;
-    uint32_t weight, row; /* the next piece */
+    uint32_t weight, row, end; /* the next piece; behind the last weight */
     uint64_t done, total;
     mox_err err; /* the first; no other is recorded after it */
     piece piece[DEPTH];
@@ -136,11 +136,11 @@ static uint32_t file_rows(const mox_weight *w)
 static bool start(load *l, piece *p)
 {
     const mox_model *m = l->m;
-    while (l->weight < m->n_weights && l->row >= file_rows(&m->weights[l->weight])) {
+    while (l->weight < l->end && l->row >= file_rows(&m->weights[l->weight])) {
         l->weight++;
         l->row = 0;
     }
-    if (l->weight == m->n_weights || l->err != MOX_OK) {
+    if (l->weight == l->end || l->err != MOX_OK) {
         return false;
     }
     const mox_weight *w = &m->weights[l->weight];
@@ -351,8 +351,9 @@ static mox_err load_sums(mox_model *m)
 
 mox_err mox_model_load_dense(mox_model *m, const mox_dense_load *cfg)
 {
-    load l = {.m = m, .cfg = cfg};
+    load l = {.m = m, .cfg = cfg, .weight = cfg->first, .end = cfg->n ? cfg->first + cfg->n : m->n_weights};
     for (uint32_t i = 0; i < m->n_weights; i++) {
+        l.done += i < cfg->first ? m->weights[i].file_bytes : 0;
         l.total += m->weights[i].file_bytes;
     }
     share_staging(&l);
@@ -363,7 +364,7 @@ mox_err mox_model_load_dense(mox_model *m, const mox_dense_load *cfg)
         err = MOX_FAIL(MOX_E_NO_MEMORY, "model: no memory for %u files", m->n_files);
     } else {
         err = open_files(&l);
-        err = err == MOX_OK && m->packed ? load_sums(m) : err;
+        err = err == MOX_OK && m->packed && cfg->first == 0 ? load_sums(m) : err;
         err = err == MOX_OK ? open_backend(&l) : err;
         if (err == MOX_OK) {
             mox_pool_run(cfg->pool, load_work, &l);

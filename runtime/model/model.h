@@ -197,14 +197,17 @@ size_t mox_model_bytes(const mox_model *m);
 /* mox_model_take_dense: give every dense weight its place in the arena (with a planning arena: count). */
 void mox_model_take_dense(mox_model *m, mox_arena *a);
 void mox_model_take_weight(mox_weight *w, mox_arena *a); /* one of them */
+/* mox_model_weight_bytes: what one takes, its alignment included; it has no place afterwards. */
+size_t mox_model_weight_bytes(mox_weight *w);
 /* mox_weight_layer: the layer that a dense weight belongs to, by its name; UINT32_MAX: to none. */
 uint32_t mox_weight_layer(const mox_weight *w);
 /* mox_model_staging_bytes: the least that mox_model_load_dense can work with. */
 size_t mox_model_staging_bytes(const mox_model *m);
-/* mox_model_load_dense: read every dense weight in pieces through `staging`. Errors MOX_E_OPEN, MOX_E_IO,
- * MOX_E_CHANGED. Threads: the step thread, with the pool. */
+/* mox_model_load_dense: read dense weights in pieces through `staging`, all of them or so many from one on. Errors
+ * MOX_E_OPEN, MOX_E_IO, MOX_E_CHANGED. Threads: the step thread, with the pool. */
 typedef struct mox_dense_load {
     mox_pool *pool;
+    uint32_t first, n;      /* n 0: to the last one */
     const mox_arena *arena; /* of the weights: faulted in while the reads are under way */
     void *staging;          /* lent; what it holds afterwards is not defined */
     size_t staging_bytes;

@@ -1,4 +1,5 @@
 /* Dense weights: their places in the arena. load_dense.c reads them. */
+#include "runtime/core/bits.h"
 #include "runtime/model/model.h"
 
 #include <stdlib.h>
@@ -19,6 +20,13 @@ void mox_model_take_weight(mox_weight *w, mox_arena *a)
         void *p = mox_arena_take(a, mox_mat_bytes(w->type, w->rows, w->cols), 64);
         w->mat = mox_mat_dense(w->type, w->rows, w->cols, p);
     }
+}
+
+size_t mox_model_weight_bytes(mox_weight *w)
+{
+    mox_arena a = mox_arena_plan();
+    mox_model_take_weight(w, &a);
+    return mox_round_up(a.used, 64);
 }
 
 void mox_model_take_dense(mox_model *m, mox_arena *a)

@@ -11,10 +11,15 @@
 #include "runtime/model/model.h"
 #include "runtime/plan/plan.h"
 
+/* More than so much at a time makes loading through a window no faster. */
+#define MOX_LOAD_WINDOW (256u << 20)
+
 typedef struct mox_placement {
     mox_store_cfg store; /* without log, callbacks and the tests' seam */
     mox_store_layer layers[MOX_PLAN_MAX_LAYERS];
-    size_t store_bytes; /* of its arena */
+    size_t store_bytes;   /* of its arena */
+    size_t load_bytes;    /* with devices: what the dense part passes through, at least its largest tensor */
+    uint64_t dense_bytes; /* of all that passes */
     mox_vram_layer vram[MOX_PLAN_MAX_LAYERS];
 } mox_placement;
 

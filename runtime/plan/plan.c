@@ -151,6 +151,11 @@ static uint64_t fixed_bytes(const mox_plan *plan)
            plan->buffer_bytes;
 }
 
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 static mox_err no_fit(const mox_plan *plan, uint64_t budget)
 {
     double mib = 1024.0 * 1024.0;
@@ -302,7 +307,22 @@ static void write_lines(mox_plan *plan, const mox_placement *p)
     if (p->store.n_layers == 0) {
         plan->transit_slots = 0;
     }
-    plan->total_bytes = fixed_bytes(plan) + plan->io_bytes + plan->transit_bytes + plan->expert_bytes;
+    plan->total_bytes =
+        fixed_bytes(plan) + plan->io_bytes + plan->transit_bytes + plan->expert_bytes + plan->load_bytes;
+}
+
+/* The dense part passes through the slots' memory, or where that is less than its largest tensor through a piece of its
+ * own before: as much of it as is of use and the budget allows. */
+static void widen_window(mox_plan *plan, mox_placement *p)
+{
+    uint64_t of_use = p->dense_bytes < MOX_LOAD_WINDOW ? p->dense_bytes : MOX_LOAD_WINDOW;
+    if (p->load_bytes <= p->store_bytes) {
+        return;
+    }
+    uint64_t allowed = plan->budget_bytes ? plan->budget_bytes - fixed_bytes(plan) : UINT64_MAX;
+    of_use = mox_round_up(of_use < allowed ? of_use : allowed - PAGE + 1, PAGE);
+    p->load_bytes = larger(p->load_bytes, of_use);
+    plan->load_bytes = p->load_bytes - p->store_bytes;
 }
 
 mox_err mox_plan_make(const mox_plan_in *in, mox_plan *plan, mox_placement *place)
@@ -314,13 +334,14 @@ mox_err mox_plan_make(const mox_plan_in *in, mox_plan *plan, mox_placement *plac
     MOX_TRY(mox_plan_vram(in, plan, place));
     choose_io(in, place, 0);
     MOX_TRY(count_store(place));
-    plan->floor_bytes = fixed_bytes(plan) + place->store_bytes;
+    plan->floor_bytes = fixed_bytes(plan) + larger(place->store_bytes, place->load_bytes);
     mox_budget_kind kind = in->cfg->ram.kind;
     if (kind == MOX_BUDGET_EXPERTS || kind == MOX_BUDGET_EXPERTS_PCT) {
         MOX_TRY(place_experts(in, place));
     } else {
         MOX_TRY(place_bytes(in, plan, place));
     }
+    widen_window(plan, place);
     write_lines(plan, place);
     return MOX_OK;
 }

@@ -53,7 +53,8 @@ typedef struct mox_plan {
     uint64_t io_bytes;      /* staging buffers, slot table, hashes */
     uint64_t transit_bytes; /* transit slots */
     uint64_t expert_bytes;  /* kept slots */
-    uint64_t load_bytes;    /* not in the total: the dense part, until it lies in the devices' memory */
+    uint64_t
+        load_bytes; /* with devices: what the dense part passes through beyond the slots' memory; given back */
     uint64_t total_bytes;
     uint64_t budget_bytes; /* what total may not pass; 0 when the budget was given in experts */
     uint64_t floor_bytes;  /* smallest budget that works with these options */

@@ -194,8 +194,11 @@ mox_err mox_plan_vram(const mox_plan_in *in, mox_plan *plan, mox_placement *p)
     for (uint32_t i = 0; i < in->n_devices; i++) {
         count_graph(in, plan, i, &near_bytes);
     }
-    /* the host's memory for the dense weights is given back when they are over there */
-    plan->load_bytes = plan->dense_bytes;
+    for (uint32_t w = 0; w < in->m->n_weights; w++) {
+        size_t bytes = mox_round_up(mox_model_weight_bytes(&in->m->weights[w]), 4096);
+        p->load_bytes = bytes > p->load_bytes ? bytes : p->load_bytes;
+    }
+    p->dense_bytes = plan->dense_bytes;
     plan->dense_bytes = plan->kv_bytes = 0;
     plan->buffer_bytes = mox_round_up(near_bytes, 4096);
     if (p->store.n_layers && (b->kind == MOX_BUDGET_EXPERTS || b->kind == MOX_BUDGET_EXPERTS_PCT)) {
