@@ -1,14 +1,14 @@
-/* Experts that are computed while their last parts still arrive.
+/* Experts that are computed while their last parts still arrive, of packed and of plain files.
  *
  * When nothing else can be leased, a need whose load is under way is: as soon as half of its slices are there, in
  * their order in the slot. The step thread then asks for more (mox_store_arrived) until it has them all, waiting each
  * time for half of what is missing: computing takes a fraction of what reading takes, so what is left to do when the
  * last part lands is the last slice or two, and the thread is woken a handful of times for an expert.
  *
- * Nothing of this is known to the life-cycle in slot.c: a load that somebody waits for ends PINNED or FAILED, and until
- * then nobody can take its slot. What was computed counts only when the load has ended well: a read error, a file that
- * changed or a slice that differs for good reach the step as they do without this. Parts behind arrived_slices may be
- * read a second time, those before it never are (parts_record.c).
+ * A load that somebody waits for ends PINNED or FAILED, and until then nobody can take its slot (slot.c). What was
+ * computed counts only when the load has ended well: a read error, a file that changed or a slice that differs for good
+ * reach the step as they do without this. Parts behind arrived_slices may be read a second time, those before it never
+ * are (parts_record.c); a load of a plain file that is compared with its first read is not used early.
  */
 #include "offload/store_internal.h"
 
@@ -30,6 +30,9 @@ bool mox_arriving_lease(mox_store *st, mox_lease *out)
             continue;
         }
         mox_load *load = &st->info[n->slot].load;
+        if (mox_ram_apply(st, MOX_SLOT_EARLY, n->slot, n->generation).verdict != MOX_SLOT_DID) {
+            continue;
+        }
         load->wake_slices = half_of(load->n_slices);
         if (load->wake_slices != 0 && load->arrived_slices >= load->wake_slices &&
             load->arrived_slices > most) {

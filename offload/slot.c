@@ -100,6 +100,7 @@ static mox_slot_result want(mox_slots *t, const mox_slot_event *e)
     s->key = e->key;
     s->generation++;
     s->parts = e->parts;
+    s->compared = e->compared;
     s->waiters = demand;
     s->needed = demand;
     t->map[e->key] = (uint32_t)(s - t->slot);
@@ -165,6 +166,18 @@ static mox_slot_result read_ended(mox_slots *t, mox_slot *s, const mox_slot_even
     }
     s->parts--;
     return s->parts == 0 ? loaded(t, s) : result(MOX_SLOT_DID, t, s, 0);
+}
+
+static mox_slot_result early(mox_slots *t, mox_slot *s)
+{
+    bool compared = s->compared;
+#ifdef MOX_BUG_E3
+    compared = false; /* used while it arrives, though all of it may be read again */
+#endif
+    if (s->state != MOX_SLOT_LOADING || s->waiters == 0 || compared) {
+        return refused(t, s);
+    }
+    return result(MOX_SLOT_DID, t, s, 0);
 }
 
 static mox_slot_result pin(mox_slots *t, mox_slot *s)
@@ -283,6 +296,8 @@ mox_slot_result mox_slots_apply(mox_slots *t, const mox_slot_event *e)
     case MOX_SLOT_READ_AGAIN:
     case MOX_SLOT_READ_FAILED:
         return read_ended(t, s, e);
+    case MOX_SLOT_EARLY:
+        return early(t, s);
     case MOX_SLOT_PIN:
         return pin(t, s);
     case MOX_SLOT_UNPIN:

@@ -11,7 +11,8 @@
  *   READY <--pin/unpin--> PINNED        READY --evict--> EVICTING --evicted--> FREE
  *
  * A waiter may use parts that have arrived before the last one has (arriving.c): while it waits, nothing but its own
- * LEAVE or TOLD can take the slot away.
+ * LEAVE or TOLD can take the slot away. Not of a load that is compared as a whole when its last part is there, since
+ * all of it may then be read again.
  *
  * A slot's generation grows with each reuse. Whoever remembers a slot remembers the generation with it; an
  * event that carries an old one is STALE and changes nothing. Reads in flight are a bit per request of the
@@ -39,7 +40,8 @@ typedef enum mox_slot_state {
 typedef struct mox_slot {
     uint8_t state;
     uint8_t size_class;
-    uint32_t key; /* layer * n_experts + expert; meaningful unless FREE */
+    bool compared; /* LOADING: what has arrived may all be read again */
+    uint32_t key;  /* layer * n_experts + expert; meaningful unless FREE */
     uint32_t generation;
     uint32_t pins;    /* PINNED: users of the bytes; one per waiter is given by the last read itself */
     uint32_t waiters; /* LOADING: demands; FAILED: demands not yet told */
@@ -56,12 +58,13 @@ typedef struct mox_slots {
 } mox_slots;
 
 typedef enum mox_slot_event_kind {
-    MOX_SLOT_DEMAND,      /* key, size_class, parts: a step needs the expert */
-    MOX_SLOT_PREFETCH,    /* key, size_class, parts: a step may need it */
+    MOX_SLOT_DEMAND,      /* key, size_class, parts, compared: a step needs the expert */
+    MOX_SLOT_PREFETCH,    /* key, size_class, parts, compared: a step may need it */
     MOX_SLOT_SUBMIT,      /* slot, generation, request: a read was handed to the system */
     MOX_SLOT_READ_DONE,   /* slot, generation, request: and its bytes are in the slot */
     MOX_SLOT_READ_AGAIN,  /* slot, generation, request, parts: done, but `parts` more reads are needed */
     MOX_SLOT_READ_FAILED, /* slot, generation, request: given up after retries */
+    MOX_SLOT_EARLY,       /* slot, generation: a waiter begins to use the parts that have arrived */
     MOX_SLOT_PIN,         /* slot, generation */
     MOX_SLOT_UNPIN,       /* slot, generation */
     MOX_SLOT_UNNEED,      /* slot, generation: a step no longer names it */
@@ -76,6 +79,7 @@ typedef enum mox_slot_event_kind {
 typedef struct mox_slot_event {
     mox_slot_event_kind kind;
     uint32_t key, size_class, parts; /* DEMAND, PREFETCH; parts also READ_AGAIN */
+    bool compared;                   /* DEMAND, PREFETCH */
     uint32_t slot, generation;
     uint32_t request; /* 0..63 */
 } mox_slot_event;

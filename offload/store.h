@@ -45,12 +45,15 @@ typedef struct mox_record_src {
 } mox_record_src;
 
 /* How runtime tells the store about the model, without the store knowing kernels. Rows come in groups of
- * row_group (16); repack is called from the I/O thread for disjoint row ranges of a slab, in any order. Of a
- * packed file `record` says where an expert lies; source then gives its place alone and repack is not used. */
+ * row_group (16); repack is called from the I/O thread for disjoint row ranges of a slab, in any order. A slice of an
+ * expert is slice_rows rows of each slab and a piece of all rows of whole_slab. Of a packed file `record` says where an
+ * expert lies; source then gives its place alone and repack is not used. */
 typedef struct mox_layout_ops {
     void *ctx;
-    uint32_t n_slabs;   /* slabs per expert (3) */
-    uint32_t row_group; /* rows that must be repacked together (16) */
+    uint32_t n_slabs;    /* slabs per expert (3) */
+    uint32_t row_group;  /* rows that must be repacked together (16) */
+    uint32_t slice_rows; /* 0: nothing of an expert can be used before all of it is there */
+    uint32_t whole_slab; /* with slice_rows: down (2) */
     void (*source)(void *ctx, uint32_t layer, uint32_t expert, uint32_t slab, mox_slab_src *out);
     void (*repack)(void *ctx, uint32_t layer, uint32_t slab, uint32_t row0, uint32_t n_rows,
                    const uint8_t *src, uint8_t *slot);
@@ -77,8 +80,9 @@ typedef struct mox_store_cfg {
     mox_layout_ops layout;
     mox_vram_cfg vram; /* layers NULL: none */
     const mox_policy_ops *policy;
+    float margin; /* of the RAM tier, as in mox_policy_view; default MOX_ADMIT_ALWAYS */
     bool look_ahead;
-    bool lease_arriving; /* of packed files: next() also leases experts that are still arriving */
+    bool lease_arriving; /* next() also leases experts that are still arriving, where their slices allow it */
     mox_io_mode io;
     mox_verify verify;
     uint32_t io_depth;        /* requests in flight, 1..64; default 32 */

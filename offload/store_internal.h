@@ -37,11 +37,10 @@ typedef struct mox_load_error {
 
 /* Progress of a load from a plain file (parts_slab.c). */
 typedef struct mox_slab_load {
-    uint32_t slab, row;                      /* the next part to read; slab == n_slabs: none left */
-    uint32_t again;                          /* slabs still to be read a second time, one bit each */
-    uint32_t was_again;                      /* slabs that were */
+    uint32_t row[MOX_STORE_MAX_SLABS];       /* of each slab the next one to be read */
     uint32_t rows_left[MOX_STORE_MAX_SLABS]; /* not delivered yet */
     uint64_t hash[MOX_STORE_MAX_SLABS];      /* sum of the parts' hashes: parts arrive in any order */
+    uint32_t was_again;                      /* slabs that were read a second time, one bit each */
     bool hashed, check;                      /* parts are hashed; and compared with the first read */
 } mox_slab_load;
 
@@ -186,6 +185,8 @@ typedef struct mox_req {
 /* What an expert is cut into: two kinds of files, two of these. */
 typedef struct mox_parts_ops {
     uint32_t (*parts)(const mox_store *st, uint32_t layer, uint32_t expert);
+    /* Whether the next load of it is compared when all of it is there, and may then all be read again. */
+    bool (*compared)(const mox_store *st, uint32_t layer, uint32_t expert);
     void (*begin)(mox_store *st, mox_load *load);          /* lock held */
     bool (*cut)(mox_store *st, uint32_t slot, mox_req *r); /* the next part; false: the last. Lock held */
     void (*place)(mox_store *st, mox_req *r);              /* bytes of buf to the slot. I/O thread, no lock */
@@ -293,6 +294,7 @@ void mox_files_stop(mox_store *st);
 size_t mox_files_buffer_bytes(const mox_store_cfg *cfg);
 /* the lock is held in these */
 uint32_t mox_files_parts(const mox_store *st, uint32_t layer, uint32_t expert);
+bool mox_files_compared(const mox_store *st, uint32_t layer, uint32_t expert);
 void mox_queue_push(mox_store *st, uint32_t slot);
 void mox_queue_unlink(mox_store *st, uint32_t slot);
 void mox_files_queue(mox_store *st, uint32_t slot, mox_read_kind kind);

@@ -13,6 +13,11 @@ uint32_t mox_files_parts(const mox_store *st, uint32_t layer, uint32_t expert)
     return st->io.parts->parts(st, layer, expert);
 }
 
+bool mox_files_compared(const mox_store *st, uint32_t layer, uint32_t expert)
+{
+    return st->io.parts->compared(st, layer, expert);
+}
+
 size_t mox_files_buffer_bytes(const mox_store_cfg *cfg)
 {
     return cfg->layout.record ? mox_records_buffer_bytes(cfg) : mox_slabs_buffer_bytes(cfg);

@@ -121,6 +121,7 @@ mox_slot_result mox_ram_want(mox_store *st, uint32_t layer, uint32_t expert, mox
         .key = mox_store_key(st, layer, expert),
         .size_class = st->layer[layer].size_class,
         .parts = mox_files_parts(st, layer, expert),
+        .compared = mox_files_compared(st, layer, expert),
     };
     mox_slot_result r = mox_slots_apply(&st->slots, &e);
     if (r.verdict == MOX_SLOT_NO_ROOM) {
@@ -190,7 +191,7 @@ void mox_ram_admit(mox_store *st, uint32_t layer, uint32_t slot)
         .n_kept = n_open,
         .n_experts = st->cfg.n_experts,
         .step = l->step,
-        .margin = MOX_ADMIT_ALWAYS,
+        .margin = st->cfg.margin,
     };
     int32_t victim = mox_vram_duplicate(st, layer, st->open, n_open);
     if (victim < 0 && n_open) {

@@ -49,6 +49,8 @@ mox_layout_ops mox_model_layout_ops(mox_model *m)
     return (mox_layout_ops){.ctx = m,
                             .n_slabs = MOX_SLABS,
                             .row_group = MOX_ROWS_PER_GROUP,
+                            .slice_rows = MOX_SLICE,
+                            .whole_slab = MOX_SLAB_DOWN,
                             .source = source,
                             .repack = repack,
                             .record = m->packed ? record : NULL};

@@ -3,8 +3,8 @@
  * World: 2 slots, 3 experts, 2 requests, and 2 workers that each want any set of one or two experts. Every
  * interleaving of: place a need, look up without protection and pin later, use the first part while the second
  * arrives, pin, use, release, give up; prefetch, refute a prefetch, choose any victim at any time; hand a part to
- * the system, and let it complete, fail, come back with wrong bytes (read again) or be reported twice. Breadth
- * first, so that the trace printed for a violation is a shortest one.
+ * the system, and let it complete, fail, come back with wrong bytes (read again) or be reported twice; of a load that
+ * is compared as a whole, let its last part show that both must be read again. Breadth first, so that the trace printed for a violation is a shortest one.
  *
  * Checked in every state: the table's invariants (mox_slots_check: I1-I4, I10, I11), and what they are for,
  * seen from outside: a worker that holds an expert sees all bytes of that expert and of nothing else, one that
@@ -27,6 +27,9 @@
 #endif
 #ifndef EXPLORE_TWICE /* completions may be reported twice */
 #define EXPLORE_TWICE 0
+#endif
+#ifndef EXPLORE_COMPARED /* loads may be compared as a whole */
+#define EXPLORE_COMPARED 0
 #endif
 
 enum {
@@ -177,7 +180,7 @@ static void pack(const world *w, uint8_t *key)
         *p++ = (uint8_t)(s->state | (live ? s->key << 4 : 0));
         *p++ = (uint8_t)(s->pins | s->waiters << 4);
         *p++ = (uint8_t)(s->needed | s->parts << 4);
-        *p++ = (uint8_t)(s->flying | (uint64_t)w->redone[i] << 4);
+        *p++ = (uint8_t)(s->flying | (uint64_t)w->redone[i] << 4 | (uint64_t)s->compared << 5);
         *p++ = (uint8_t)(w->todo[i] | w->content[i][0] << 2 | w->content[i][1] << 4);
     }
     for (int i = 0; i < EXPERTS; i++) {
@@ -243,6 +246,7 @@ static void rename_world(const world *w, world *out, const naming *n)
         }
         out->todo[to] = w->todo[i];
         out->redone[to] = s->state == MOX_SLOT_LOADING ? w->redone[i] : 0;
+        out->slot[to].compared = s->state == MOX_SLOT_LOADING && s->compared;
     }
     for (int e = 0; e < EXPERTS; e++) {
         out->map[n->expert[e]] = w->map[e] == MOX_SLOT_NONE ? MOX_SLOT_NONE : n->slot[w->map[e]];
@@ -302,7 +306,8 @@ static void unpack(world *w, const uint8_t *p)
             .parts = p[2] >> 4,
             .flying = p[3] & 15,
         };
-        w->redone[i] = p[3] >> 4;
+        w->redone[i] = p[3] >> 4 & 1;
+        w->slot[i].compared = p[3] >> 5;
         w->todo[i] = p[4] & 3;
         w->content[i][0] = p[4] >> 2 & 3;
         w->content[i][1] = p[4] >> 4 & 3;
@@ -339,6 +344,12 @@ static mox_slot_result apply(world *w, mox_slot_event e)
     return r;
 }
 
+/* A plain file's loads are compared as a whole, sometimes. */
+static mox_slot_result want(world *w, mox_slot_event_kind kind, uint32_t expert, bool compared)
+{
+    return apply(w, (mox_slot_event){.kind = kind, .key = expert, .parts = PARTS, .compared = compared});
+}
+
 static mox_slot_result on_slot(world *w, mox_slot_event_kind kind, uint8_t slot, uint32_t generation)
 {
     return apply(w, (mox_slot_event){.kind = kind, .slot = slot, .generation = generation});
@@ -363,17 +374,17 @@ static void must(mox_slot_result r, const char *what)
 
 /* ---- what a worker may do with one entry; false: not possible in this state ---- */
 
-enum { W_PLACE, W_PEEK, W_EARLY, W_TAKE, W_RELEASE, W_GIVE_UP, W_ACTIONS };
-static const char *const worker_action[W_ACTIONS] = {"place", "look up", "use the first part",
-                                                     "take",  "release", "give up"};
+enum { W_PLACE, W_PLACE_COMPARED, W_PEEK, W_EARLY, W_TAKE, W_RELEASE, W_GIVE_UP, W_ACTIONS };
+static const char *const worker_action[W_ACTIONS] = {
+    "place", "place, to be compared", "look up", "use the first part", "take", "release", "give up"};
 
-static bool place(world *w, entry *e)
+static bool place(world *w, entry *e, bool compared)
 {
-    if (e->state != WANTED) {
+    if (e->state != WANTED || (compared && !EXPLORE_COMPARED)) {
         return false;
     }
-    mox_slot_result r = apply(w, (mox_slot_event){.kind = MOX_SLOT_DEMAND, .key = e->expert, .parts = PARTS});
-    if (r.verdict == MOX_SLOT_NO_ROOM) {
+    mox_slot_result r = want(w, MOX_SLOT_DEMAND, e->expert, compared);
+    if (r.verdict == MOX_SLOT_NO_ROOM || (compared && r.verdict != MOX_SLOT_ALLOCATED)) {
         return false;
     }
     start(w, &r);
@@ -401,6 +412,9 @@ static bool use_early(world *w, entry *e)
 {
     const mox_slot *s = &w->slot[e->slot];
     if (e->state != WAITING || s->state != MOX_SLOT_LOADING || w->content[e->slot][0] != e->expert + 1) {
+        return false;
+    }
+    if (on_slot(w, MOX_SLOT_EARLY, e->slot, e->generation).verdict != MOX_SLOT_DID) {
         return false;
     }
     e->state = EARLY;
@@ -471,7 +485,8 @@ static bool act_worker(world *w, entry *e, int action)
 {
     switch (action) {
     case W_PLACE:
-        return place(w, e);
+    case W_PLACE_COMPARED:
+        return place(w, e, action == W_PLACE_COMPARED);
     case W_PEEK:
         return peek(w, e);
     case W_EARLY:
@@ -554,15 +569,34 @@ static bool act_slot(world *w, uint8_t slot, int action)
     }
 }
 
-enum { R_DONE, R_DONE_AND_AGAIN_REPORTED, R_FAILED, R_WRONG_BYTES, R_ACTIONS };
+enum { R_DONE, R_DONE_AND_AGAIN_REPORTED, R_FAILED, R_WRONG_BYTES, R_ALL_WRONG, R_ACTIONS };
 static const char *const request_action[R_ACTIONS] = {"done", "done, to be reported twice", "failed",
-                                                      "wrong bytes, read again"};
+                                                      "wrong bytes, read again",
+                                                      "the last, and all differ: read again"};
+
+/* Wrong bytes are seen in a part of a packed file, and in all parts of a plain one when the last has come; once. */
+static bool may_differ(const world *w, const mox_slot *s, uint8_t slot, int action)
+{
+    return s->state == MOX_SLOT_LOADING && !w->redone[slot] && s->compared == (action == R_ALL_WRONG) &&
+           (action != R_ALL_WRONG || s->parts == 1);
+}
+
+static void read_again(world *w, const flight *f, int action)
+{
+    for (uint8_t part = 0; part < PARTS; part++) {
+        if (action == R_ALL_WRONG || part == f->part) {
+            w->content[f->slot][part] = 0;
+            w->todo[f->slot] |= (uint8_t)(1u << part);
+        }
+    }
+    w->redone[f->slot] = 1;
+}
 
 static bool act_request(world *w, uint8_t request, int action)
 {
     flight f = w->flight[request];
     if (!f.up || (action == R_DONE_AND_AGAIN_REPORTED && (!EXPLORE_TWICE || w->ghost.up)) ||
-        (action == R_WRONG_BYTES && (w->redone[f.slot] || w->slot[f.slot].state != MOX_SLOT_LOADING))) {
+        (action >= R_WRONG_BYTES && !may_differ(w, &w->slot[f.slot], f.slot, action))) {
         return false;
     }
     w->flight[request].up = 0;
@@ -575,17 +609,15 @@ static bool act_request(world *w, uint8_t request, int action)
     }
     mox_slot_event e = {
         .kind = action == R_FAILED        ? MOX_SLOT_READ_FAILED
-                : action == R_WRONG_BYTES ? MOX_SLOT_READ_AGAIN
+                : action >= R_WRONG_BYTES ? MOX_SLOT_READ_AGAIN
                                           : MOX_SLOT_READ_DONE,
         .slot = f.slot,
         .generation = f.generation,
         .request = request,
-        .parts = 1,
+        .parts = action == R_ALL_WRONG ? PARTS : 1,
     };
-    if (action == R_WRONG_BYTES) {
-        w->content[f.slot][f.part] = 0;
-        w->redone[f.slot] = 1;
-        w->todo[f.slot] |= (uint8_t)(1u << f.part);
+    if (action >= R_WRONG_BYTES) {
+        read_again(w, &f, action);
     }
     mox_slot_result r = apply(w, e);
     must(r, "a completion was not counted");
@@ -615,9 +647,12 @@ static bool act_ghost(world *w)
     return true;
 }
 
-static bool prefetch(world *w, uint32_t expert)
+static bool prefetch(world *w, uint32_t expert, bool compared)
 {
-    mox_slot_result r = apply(w, (mox_slot_event){.kind = MOX_SLOT_PREFETCH, .key = expert, .parts = PARTS});
+    if (compared && !EXPLORE_COMPARED) {
+        return false;
+    }
+    mox_slot_result r = want(w, MOX_SLOT_PREFETCH, expert, compared);
     start(w, &r);
     return r.verdict == MOX_SLOT_ALLOCATED;
 }
@@ -630,7 +665,7 @@ enum {
     A_SLOT = A_WORKER + WORKERS * ENTRIES * W_ACTIONS,
     A_REQUEST = A_SLOT + SLOTS * S_ACTIONS,
     A_PREFETCH = A_REQUEST + REQUESTS * R_ACTIONS,
-    A_GHOST = A_PREFETCH + EXPERTS,
+    A_GHOST = A_PREFETCH + 2 * EXPERTS,
     A_COUNT
 };
 
@@ -650,7 +685,8 @@ static bool act(world *w, int a)
     if (a < A_PREFETCH) {
         return act_request(w, (uint8_t)((a - A_REQUEST) / R_ACTIONS), (a - A_REQUEST) % R_ACTIONS);
     }
-    return a < A_GHOST ? prefetch(w, (uint32_t)(a - A_PREFETCH)) : act_ghost(w);
+    a -= A_PREFETCH;
+    return a < 2 * EXPERTS ? prefetch(w, (uint32_t)a % EXPERTS, a >= EXPERTS) : act_ghost(w);
 }
 
 static void print_action(int a)
@@ -667,7 +703,8 @@ static void print_action(int a)
         printf("  request %d: %s\n", (a - A_REQUEST) / R_ACTIONS,
                request_action[(a - A_REQUEST) % R_ACTIONS]);
     } else if (a < A_GHOST) {
-        printf("  prefetch expert %d\n", a - A_PREFETCH);
+        printf("  prefetch expert %d%s\n", (a - A_PREFETCH) % EXPERTS,
+               a - A_PREFETCH < EXPERTS ? "" : ", to be compared");
     } else {
         printf("  an old completion is reported again\n");
     }
@@ -874,7 +911,9 @@ static bool covered(void)
                                    seen_verdict[k][MOX_SLOT_NO_ROOM]));
     }
     bool again = seen_verdict[MOX_SLOT_READ_DONE][MOX_SLOT_STALE] > 0;
-    return all && seen_verdict[MOX_SLOT_PIN][MOX_SLOT_STALE] && again == EXPLORE_TWICE;
+    bool refused = seen_verdict[MOX_SLOT_EARLY][MOX_SLOT_REFUSED] > 0;
+    return all && seen_verdict[MOX_SLOT_PIN][MOX_SLOT_STALE] && refused == EXPLORE_COMPARED &&
+           again == EXPLORE_TWICE;
 }
 
 int main(int argc, char **argv)

@@ -119,17 +119,27 @@ static void repack(void *ctx, uint32_t layer, uint32_t slab, uint32_t row0, uint
     }
 }
 
-size_t fx_wrong_words(uint32_t layer, uint32_t expert, const fixture *fx, const uint8_t *slot)
+/* Of rows [row0, end) of a slab. */
+static size_t wrong_rows(const fixture *fx, uint32_t layer, const mox_lease *l, uint32_t slab, uint32_t row0,
+                         uint32_t end)
 {
     size_t wrong = 0;
-    for (uint32_t slab = 0; slab < FX_SLABS; slab++) {
-        for (uint32_t row = 0; row < rows_of(fx, layer, slab); row++) {
-            for (uint32_t w = 0; w < words_per_row(slab); w++) {
-                uint64_t v;
-                memcpy(&v, slot + slot_at(fx, layer, slab, row, w), WORD);
-                wrong += v != word_at(layer, expert, slab, row, w);
-            }
+    for (uint32_t row = row0; row < end && row < rows_of(fx, layer, slab); row++) {
+        for (uint32_t w = 0; w < words_per_row(slab); w++) {
+            uint64_t v;
+            memcpy(&v, l->slot + slot_at(fx, layer, slab, row, w), WORD);
+            wrong += v != word_at(layer, l->expert, slab, row, w);
         }
+    }
+    return wrong;
+}
+
+size_t fx_wrong_words(uint32_t layer, uint32_t expert, const fixture *fx, const uint8_t *slot)
+{
+    mox_lease l = {.expert = expert, .slot = slot};
+    size_t wrong = 0;
+    for (uint32_t slab = 0; slab < FX_SLABS; slab++) {
+        wrong += wrong_rows(fx, layer, &l, slab, 0, UINT32_MAX);
     }
     return wrong;
 }
@@ -240,10 +250,12 @@ mox_store_cfg fx_cfg(fixture *fx)
     cfg.n_files = 1;
     cfg.layout = (mox_layout_ops){
         .ctx = fx, .n_slabs = FX_SLABS, .row_group = GROUP, .source = fx_source, .repack = repack};
+    cfg.layout.slice_rows = FX_SLICE_ROWS;
+    cfg.layout.whole_slab = FX_WHOLE_SLAB;
+    cfg.lease_arriving = true;
     if (fx->packed) {
         cfg.layout.record = fx_record;
         cfg.layout.repack = NULL;
-        cfg.lease_arriving = true;
     }
     cfg.verify = MOX_VERIFY_ALWAYS;
     cfg.io_depth = 8;
@@ -280,20 +292,44 @@ void fx_remove(fixture *fx)
     unlink(fx->path);
 }
 
+static uint32_t slices_of(const fixture *fx, uint32_t layer)
+{
+    mox_record_src r;
+    if (fx->packed) {
+        fx_record((void *)(uintptr_t)fx, layer, 0, &r);
+        return r.n_slices;
+    }
+    return (rows_of(fx, layer, 0) + FX_SLICE_ROWS - 1) / FX_SLICE_ROWS;
+}
+
+/* One slice: of a plain file its rows and all of down. */
+static size_t wrong_slice(fixture *fx, uint32_t layer, const mox_lease *lease, uint32_t s)
+{
+    mox_record_src r;
+    if (!fx->packed) {
+        size_t wrong = wrong_rows(fx, layer, lease, FX_WHOLE_SLAB, 0, UINT32_MAX);
+        for (uint32_t slab = 0; slab < FX_WHOLE_SLAB; slab++) {
+            wrong += wrong_rows(fx, layer, lease, slab, s * FX_SLICE_ROWS, (s + 1) * FX_SLICE_ROWS);
+        }
+        return wrong;
+    }
+    fx_record(fx, layer, lease->expert, &r);
+    uint64_t begin = s * r.slice_bytes, end = s + 1 < r.n_slices ? begin + r.slice_bytes : r.bytes;
+    return mox_hash64(lease->slot + begin, end - begin, 0) != r.sums[s];
+}
+
 /* Of an expert that is still arriving: each slice when it is said to be there, up to the last. */
 static mox_err take_arriving(fixture *fx, uint32_t layer, const mox_lease *lease, size_t *wrong)
 {
-    mox_record_src r;
-    fx_record(fx, layer, lease->expert, &r);
-    for (uint32_t had = 0, n = 0; had < r.n_slices; had = n) {
+    uint32_t n_slices = slices_of(fx, layer);
+    for (uint32_t had = 0, n = 0; had < n_slices; had = n) {
         mox_err err = mox_store_arrived(fx->store, lease, &n);
         if (err != MOX_OK) {
             return err;
         }
         cr_assert_gt(n, had);
-        for (uint32_t s = had; s < n && s < r.n_slices; s++) {
-            uint64_t begin = s * r.slice_bytes, end = s + 1 < r.n_slices ? begin + r.slice_bytes : r.bytes;
-            *wrong += mox_hash64(lease->slot + begin, end - begin, 0) != r.sums[s];
+        for (uint32_t s = had; s < n && s < n_slices; s++) {
+            *wrong += wrong_slice(fx, layer, lease, s);
         }
         fx->n_arrived += n != UINT32_MAX;
     }

@@ -3,7 +3,8 @@
  * Every 8-byte word of a slab is a mix of (layer, expert, slab, row, word), so a slot that holds anything but
  * the expert it claims, or has one row in a wrong place, is found by looking at it. Sizes are awkward on
  * purpose: offsets and row lengths are not aligned, the last row group is short, two layers have another
- * size. The same experts also come as a packed file, in slices whose ends meet neither pages nor parts.
+ * size. The same experts also come as a packed file, in slices whose ends meet neither pages nor parts. Of a plain
+ * file nothing is leased early while every load is compared: for that a test asks for another way to verify.
  */
 #ifndef MOX_TESTS_OFFLOAD_FIXTURE_H
 #define MOX_TESTS_OFFLOAD_FIXTURE_H
@@ -19,6 +20,8 @@ enum {
     FX_LOG = 4096,
     FX_SLICE = 5000,
     FX_MAX_SLICES = 64,
+    FX_SLICE_ROWS = 32, /* plain: of gate and up; a slice needs all of down */
+    FX_WHOLE_SLAB = 2,
 };
 
 typedef struct fixture {

@@ -83,15 +83,16 @@ Test(store, serves_right_bytes_with_predictions)
 }
 
 /* A drive so slow that every expert is leased before its last read: slices in order, each right when it is said to be
- * there (fx_step looks), none after the end. */
-Test(store, records_can_be_read_while_they_arrive)
+ * there (fx_step looks), none after the end. Parts are smaller and larger than a slice, or most of the expert, which
+ * then cannot be used early. */
+static void read_while_it_arrives(bool packed)
 {
-    static const uint32_t parts[] = {4096, 8192,
-                                     40000}; /* smaller and larger than a slice, and most of the expert */
+    static const uint32_t parts[] = {4096, 8192, 40000};
     for (int i = 0; i < 3; i++) {
         fixture fx;
-        fx_write_packed(&fx, 4);
+        packed ? fx_write_packed(&fx, 4) : fx_write(&fx, 4);
         mox_store_cfg cfg = fx_cfg(&fx);
+        cfg.verify = packed ? MOX_VERIFY_ALWAYS : MOX_VERIFY_SAMPLE;
         cfg.io_request_bytes = parts[i];
         cfg.io_limit_bps = 4 << 20;
         cr_assert_eq(fx_open(&fx, &cfg), MOX_OK, "%s", mox_err_last()->msg);
@@ -109,12 +110,41 @@ Test(store, records_can_be_read_while_they_arrive)
     }
 }
 
-/* A step that ends while it holds an expert that is still arriving leaves it behind like any load it waited for. */
-Test(store, an_arriving_lease_can_be_left)
+Test(store, records_can_be_read_while_they_arrive)
+{
+    read_while_it_arrives(true);
+}
+
+Test(store, plain_experts_can_be_read_while_they_arrive)
+{
+    read_while_it_arrives(false);
+}
+
+/* What is compared with its first read when all of it is there may be read again: nobody uses it before. */
+Test(store, plain_experts_that_are_compared_are_not_used_early)
 {
     fixture fx;
-    fx_write_packed(&fx, 4);
+    fx_write(&fx, 4);
     mox_store_cfg cfg = fx_cfg(&fx);
+    cfg.io_limit_bps = 8 << 20;
+    cr_assert_eq(fx_open(&fx, &cfg), MOX_OK, "%s", mox_err_last()->msg);
+    for (uint32_t i = 0; i < 2 * FX_LAYERS; i++) {
+        size_t wrong = 0;
+        cr_assert_eq(fx_step(&fx, i % FX_LAYERS, (uint32_t[]){1, 4, 3}, 3, &wrong), MOX_OK);
+        cr_assert_eq(wrong, 0);
+    }
+    cr_assert_eq(fx.n_arrived, 0);
+    fx_close(&fx);
+    fx_remove(&fx);
+}
+
+/* A step that ends while it holds an expert that is still arriving leaves it behind like any load it waited for. */
+static void leave_while_it_arrives(bool packed)
+{
+    fixture fx;
+    packed ? fx_write_packed(&fx, 4) : fx_write(&fx, 4);
+    mox_store_cfg cfg = fx_cfg(&fx);
+    cfg.verify = packed ? MOX_VERIFY_ALWAYS : MOX_VERIFY_SAMPLE;
     cfg.io_limit_bps = 2 << 20;
     cr_assert_eq(fx_open(&fx, &cfg), MOX_OK, "%s", mox_err_last()->msg);
     uint32_t arriving = 0;
@@ -132,6 +162,16 @@ Test(store, an_arriving_lease_can_be_left)
     fx_assert_at_rest(&fx);
     fx_close(&fx);
     fx_remove(&fx);
+}
+
+Test(store, an_arriving_lease_can_be_left)
+{
+    leave_while_it_arrives(true);
+}
+
+Test(store, an_arriving_lease_of_a_plain_file_can_be_left)
+{
+    leave_while_it_arrives(false);
 }
 
 /* Sampling looks at one slice in 64, whatever the order of loads; off at none. */
