@@ -8,8 +8,7 @@
 
 typedef struct k_codes {
     _Alignas(64) uint8_t code[64][LINE];
-    int32_t scale[16][R]; /* of sub-blocks, or pairs (scale, 0) of int16 */
-    int32_t first[4][R];  /* pairs of int16 for the sums of 32: where the sum starts */
+    int32_t scale[16][R]; /* of sub-blocks */
     int32_t min[8][R];    /* pairs of minimums for the sums of 16 or 32 */
     float d[R], dmin[R];
     uint8_t sc[16][R]; /* Q2_K, Q3_K: scales from the first step for the others */
@@ -21,20 +20,19 @@ typedef void k_step(const uint8_t *chunk, uint32_t cols, uint32_t j, k_codes *u)
 typedef struct k_shape {
     uint32_t sub;      /* columns of a scale: 16, 32; 256: scales are in the codes */
     uint32_t mins;     /* pairs of minimums: 0; 4: of 32 columns; 8: of 16 */
-    bool small;        /* sums of sub-blocks fit int16, so one dpwssd multiplies and adds */
-    bool first;        /* the sum starts with `first` */
     int32_t start_all; /* the sum starts with this times the sum of all codes */
 } k_shape;
 
-/* start + sum of `count` pairs times the lane's pairs of sums from word w */
-INLINE __m512i pairs_dot(__m512i start, const int32_t (*pair)[R], uint32_t count, const uint8_t *x,
-                         uint32_t n, uint32_t w, uint32_t i)
+/* Sum of `count` pairs times the lane's pairs of sums from word w */
+INLINE __m512i pairs_dot(const int32_t (*pair)[R], uint32_t count, const uint8_t *x, uint32_t n, uint32_t w,
+                         uint32_t i)
 {
+    __m512i sum = _mm512_setzero_si512();
 #pragma GCC unroll 8
     for (uint32_t c = 0; c < count; c++) {
-        start = _mm512_dpwssd_epi32(start, _mm512_load_si512(pair[c]), lane_int(x, n, w + c, i));
+        sum = _mm512_dpwssd_epi32(sum, _mm512_load_si512(pair[c]), lane_int(x, n, w + c, i));
     }
-    return start;
+    return sum;
 }
 
 /* sum += scale_j * S_j over the sub-blocks */
@@ -52,11 +50,7 @@ INLINE void add_sub_blocks(const k_shape f, k_step *step, const k_codes *u, cons
             lanes_dot(acc, line(u->code[j * words + k]), x, n, k);
         }
         __m512i scale = _mm512_load_si512(u->scale[j]);
-        EACH_LANE
-        {
-            sum[i] = f.small ? _mm512_dpwssd_epi32(sum[i], acc[i], scale)
-                             : _mm512_add_epi32(sum[i], _mm512_mullo_epi32(acc[i], scale));
-        }
+        EACH_LANE sum[i] = _mm512_add_epi32(sum[i], _mm512_mullo_epi32(acc[i], scale));
         if (f.sub == 32) {
             ADVANCE(step, next, j, to)
         } else if (j % 2 != 0) {
@@ -88,7 +82,7 @@ INLINE void finish_k(const k_shape f, const k_codes *u, const uint8_t *x, const 
     {
         __m512 v = _mm512_cvtepi32_ps(sum[i]);
         if (f.mins != 0) {
-            __m512i m = pairs_dot(_mm512_setzero_si512(), u->min, f.mins, x, n, w, i);
+            __m512i m = pairs_dot(u->min, f.mins, x, n, w, i);
             v = _mm512_fmsub_ps(d, v, _mm512_mul_ps(dmin, _mm512_cvtepi32_ps(m)));
         } else {
             v = _mm512_mul_ps(d, v);
@@ -102,9 +96,6 @@ INLINE void k_dot(const k_shape f, k_step *step, const k_codes *u, const uint8_t
 {
     __m512i sum[LANES];
     EACH_LANE sum[i] = _mm512_setzero_si512();
-    if (f.first) {
-        EACH_LANE sum[i] = pairs_dot(sum[i], u->first, 4, x, n, MOX_PANEL_K_SUM32, i);
-    }
     if (f.start_all != 0) {
         const __m512i times = _mm512_set1_epi32(f.start_all);
         EACH_LANE sum[i] = _mm512_mullo_epi32(lane_int(x, n, MOX_PANEL_K_SUM, i), times);
@@ -117,9 +108,7 @@ INLINE void k_dot(const k_shape f, k_step *step, const k_codes *u, const uint8_t
     finish_k(f, u, x, n, sum, s);
 }
 
-/* Q4_K's codes less 8, times activations, are at most 32 * 8 * 127 in a sub-block. */
-enum { Q4_CENTRE = 8, Q3_PLUS = 127 };
-_Static_assert(32 * Q4_CENTRE * 127 <= INT16_MAX, "the sums of Q4_K's sub-blocks fit int16");
+enum { Q3_PLUS = 127 };
 
 static inline void keep(void *to, __m512i v)
 {
@@ -138,7 +127,7 @@ static inline void keep_d(k_codes *u, const uint8_t *chunk)
     _mm512_store_ps(u->dmin, scales_f16(chunk + 32));
 }
 
-INLINE void keep_k45_scales(k_codes *u, const uint8_t *chunk, int centre)
+INLINE void keep_k45_scales(k_codes *u, const uint8_t *chunk)
 {
     k45_scales sc;
     unpack_k45_scales(chunk + LINE, &sc);
@@ -149,26 +138,24 @@ INLINE void keep_k45_scales(k_codes *u, const uint8_t *chunk, int centre)
     }
 #pragma GCC unroll 4
     for (uint32_t c = 0; c < 4; c++) {
-        __m512i pair = pair_u8(sc.sc[2 * c], sc.sc[2 * c + 1]);
         keep(u->min[c], pair_u8(sc.mn[2 * c], sc.mn[2 * c + 1]));
-        keep(u->first[c], _mm512_mullo_epi16(pair, _mm512_set1_epi16((short)centre)));
     }
 }
 
 INLINE void step_q4_k(const uint8_t *chunk, uint32_t cols, uint32_t j, k_codes *u)
 {
     (void)cols;
-    const __m512i offset = _mm512_set1_epi8(128 - Q4_CENTRE);
+    const __m512i top = _mm512_set1_epi8(-128);
     const uint8_t *q = chunk + (4 + 4 * (size_t)j) * LINE;
     uint8_t(*to)[LINE] = u->code + 16 * (j / 2) + 4 * (j % 2);
     if (j == 0) {
-        keep_k45_scales(u, chunk, Q4_CENTRE);
+        keep_k45_scales(u, chunk);
     }
 #pragma GCC unroll 4
     for (uint32_t k = 0; k < 4; k++) {
         __m512i v = line(q + k * LINE);
-        keep(to[k], _mm512_add_epi8(nibbles_low(v), offset));
-        keep(to[k + 8], _mm512_add_epi8(nibbles_high(v), offset));
+        keep(to[k], _mm512_or_si512(nibbles_low(v), top));
+        keep(to[k + 8], _mm512_or_si512(nibbles_high(v), top));
     }
 }
 
@@ -180,7 +167,7 @@ INLINE void step_q5_k(const uint8_t *chunk, uint32_t cols, uint32_t j, k_codes *
     const __m512i bit4 = _mm512_set1_epi8(16), top = _mm512_set1_epi8(-128);
     const uint8_t *lines = chunk + 4 * LINE;
     if (j == 0) {
-        keep_k45_scales(u, chunk, 0);
+        keep_k45_scales(u, chunk);
     }
     __m512i fifth = line(lines + (2 * j + 1) * LINE);
 #pragma GCC unroll 4
@@ -305,7 +292,7 @@ INLINE void step_iq4_xs(const uint8_t *chunk, uint32_t cols, uint32_t j, k_codes
     }
 }
 
-TILE_DOT(dot_q4, k_codes, k_dot, (k_shape){.sub = 32, .mins = 4, .small = true, .first = true}, step_q4_k)
+TILE_DOT(dot_q4, k_codes, k_dot, (k_shape){.sub = 32, .mins = 4}, step_q4_k)
 TILE_DOT(dot_q5, k_codes, k_dot, (k_shape){.sub = 32, .mins = 4}, step_q5_k)
 TILE_DOT(dot_iq4, k_codes, k_dot, (k_shape){.sub = 32}, step_iq4_xs)
 TILE_DOT(dot_q6, k_codes, k_dot, (k_shape){.sub = 16}, step_q6_k)
