@@ -1,4 +1,5 @@
-/* How the formats of 32 columns and IQ4_XS keep codes and scales, for the AVX2 tiles and panels. Small codes come
+/* How the formats of 32 columns and IQ4_XS keep codes and scales, for all tiles and panels of 256 bits
+ * (AVX2, AVX-VNNI). Small codes come
  * out unsigned, by an offset; those of 8 bits and of IQ4's table as they are. */
 #ifndef MOX_KERNELS_X86_CODES_B32_AVX2_H
 #define MOX_KERNELS_X86_CODES_B32_AVX2_H

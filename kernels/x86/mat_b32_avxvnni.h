@@ -7,16 +7,13 @@
 #ifndef MOX_KERNELS_X86_MAT_B32_AVXVNNI_H
 #define MOX_KERNELS_X86_MAT_B32_AVXVNNI_H
 
-#include "kernels/dequant.h"
+#include "kernels/x86/codes_b32_avx2.h"
 #include "kernels/x86/mat_avxvnni.h"
 
 #include <stddef.h>
 
 _Static_assert(offsetof(mox_act_k, q) == 0 && offsetof(mox_act_b, q) == 0, "codes come first in both");
 
-/* Step k of four: the unsigned codes of columns 4k..4k+3 (low) and 16 + 4k.. (high) of the sub-block at q (of
- * the half). */
-typedef void b32_codes_fn(const uint8_t *q, uint32_t k, __m256i *low, __m256i *high);
 typedef __m256 b32_scales_fn(const uint8_t *p);
 
 typedef struct b32_shape {
@@ -99,71 +96,20 @@ BODY b32(b32_shape f, VNNI_ARGS)
     EACH_HALF EACH_ROW _mm256_storeu_ps(p[i] + HALF * (half + w), t[w][i]);
 }
 
-INLINE void codes_8(const uint8_t *q, uint32_t k, __m256i *low, __m256i *high)
+/* What codes_b32_avx2.h gives as signed bytes, unsigned */
+enum { BYTE_OFFSET = 128 };
+
+INLINE void codes_8_up(const uint8_t *q, uint32_t k, __m256i *low, __m256i *high)
 {
     const __m256i top_bit = _mm256_set1_epi8(-128);
-    *low = _mm256_xor_si256(load(q + k * LINE), top_bit);
-    *high = _mm256_xor_si256(load(q + (4 + k) * LINE), top_bit);
+    codes_8(q, k, low, high);
+    *low = _mm256_xor_si256(*low, top_bit);
+    *high = _mm256_xor_si256(*high, top_bit);
 }
 
-INLINE void codes_4(const uint8_t *q, uint32_t k, __m256i *low, __m256i *high)
+INLINE void codes_iq4_up(const uint8_t *q, uint32_t k, __m256i *low, __m256i *high)
 {
-    __m256i v = load(q + k * LINE);
-    *low = nibbles_low(v);
-    *high = nibbles_high(v);
-}
-
-/* Nibbles as places in a table of 16 signed values, made unsigned by an offset. */
-INLINE void codes_table(const int8_t *values, int offset, const uint8_t *q, uint32_t k, __m256i *low,
-                        __m256i *high)
-{
-    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)values);
-    __m256i table = _mm256_broadcastsi128_si256(_mm_add_epi8(v, _mm_set1_epi8((char)offset)));
-    codes_4(q, k, low, high);
-    *low = _mm256_shuffle_epi8(table, *low);
-    *high = _mm256_shuffle_epi8(table, *high);
-}
-
-enum { IQ4_OFFSET = 128, FP4_OFFSET = 12 };
-
-INLINE void codes_iq4(const uint8_t *q, uint32_t k, __m256i *low, __m256i *high)
-{
-    codes_table(mox_iq4_values, IQ4_OFFSET, q, k, low, high);
-}
-
-INLINE void codes_fp4(const uint8_t *q, uint32_t k, __m256i *low, __m256i *high)
-{
-    codes_table(mox_fp4_values, FP4_OFFSET, q, k, low, high);
-}
-
-/* code + 16 where bits 4 * (place % 2) + {0, 1, 2, 3} of byte place / 2 of the row's 32 bits are set */
-INLINE __m256i with_fifth(__m256i code, __m256i bits, uint32_t place)
-{
-    const int byte = 0x01010101 * (int)(place / 2);
-    const __m256i of_row = _mm256_broadcastsi128_si256(
-        _mm_set_epi32(0x0c0c0c0c + byte, 0x08080808 + byte, 0x04040404 + byte, byte));
-    const __m256i bit = _mm256_set1_epi32(place % 2 == 0 ? 0x08040201 : (int)0x80402010);
-    __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(bits, of_row), bit), bit);
-    return _mm256_or_si256(code, _mm256_and_si256(set, _mm256_set1_epi8(16)));
-}
-
-/* Q5_0, Q5_1: a line with each row's 32 fifth bits, then the nibbles. */
-INLINE void codes_5(const uint8_t *q, uint32_t k, __m256i *low, __m256i *high)
-{
-    __m256i bits = load(q);
-    codes_4(q + LINE, k, low, high);
-    *low = with_fifth(*low, bits, k);
-    *high = with_fifth(*high, bits, 4 + k);
-}
-
-/* mox_e8m0_half of 8 bytes: 2^(e-128), of which the two smallest are denormals */
-static inline __m256 scales_e8m0(const uint8_t *p)
-{
-    __m256i e = widen_u8(p);
-    __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
-    __m256i small = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
-    __m256i is_small = _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e);
-    return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, small, is_small));
+    codes_table(mox_iq4_values, BYTE_OFFSET, q, k, low, high);
 }
 
 /* shape_<name>: what tiles and panels know of a format. */
@@ -176,18 +122,17 @@ static inline __m256 scales_e8m0(const uint8_t *p)
     VNNI_TILE(name)
 #define F16_SCALES .scales = scales_f16, .scale = 2
 
-B32_TILE(q8_0, F16_SCALES, .codes = codes_8, .head = 32, .body = 8 * LINE, .offset = 128)
+B32_TILE(q8_0, F16_SCALES, .codes = codes_8_up, .head = 32, .body = 8 * LINE, .offset = BYTE_OFFSET)
 B32_TILE(q4_0, F16_SCALES, .codes = codes_4, .head = 32, .body = 4 * LINE, .offset = 8)
 B32_TILE(q4_1, F16_SCALES, .codes = codes_4, .head = 64, .body = 4 * LINE, .mins = true)
 B32_TILE(q5_0, F16_SCALES, .codes = codes_5, .head = 32, .body = 5 * LINE, .offset = 16)
 B32_TILE(q5_1, F16_SCALES, .codes = codes_5, .head = 64, .body = 5 * LINE, .mins = true)
-B32_TILE(iq4_nl, F16_SCALES, .codes = codes_iq4, .head = 32, .body = 4 * LINE, .offset = IQ4_OFFSET)
+B32_TILE(iq4_nl, F16_SCALES, .codes = codes_iq4_up, .head = 32, .body = 4 * LINE, .offset = BYTE_OFFSET)
 B32_TILE(mxfp4, .scales = scales_e8m0, .scale = 1, .codes = codes_fp4, .head = 16, .body = 4 * LINE,
          .offset = FP4_OFFSET)
 
-/* IQ4_XS, scale of sub-block j for the rows of the half: four low bits in the scale bytes, two high ones in
- * 16 bits per row, minus 32 */
-static inline __m256i iq4_xs_scale(const uint8_t *chunk, uint32_t half, uint32_t j)
+/* iq4_xs_scale as int32 per row */
+static inline __m256i iq4_xs_scale32(const uint8_t *chunk, uint32_t half, uint32_t j)
 {
     __m128i high = _mm_loadu_si128((const __m128i *)(const void *)(chunk + 32 + 16 * half));
     __m256i top =
@@ -209,15 +154,15 @@ BODY iq4_xs(VNNI_ARGS)
     EACH_ROW
     {
         __m256i of32 = _mm256_madd_epi16(load(((const mox_act_k *)x[i])->sum), _mm256_set1_epi16(1));
-        b32_times(of32, -IQ4_OFFSET, &start[i]);
+        b32_times(of32, -BYTE_OFFSET, &start[i]);
     }
     for (uint32_t j = 0; j < 8; j++, q += 4 * LINE) {
         vnni_acc s;
         EACH_HALF EACH_ROW s[w][i] = vnni_same(&start[i].of[j]);
-        b32_dot(codes_iq4, q, 32 * j, wide, x, n, s);
+        b32_dot(codes_iq4_up, q, 32 * j, wide, x, n, s);
         EACH_HALF
         {
-            __m256i sc = iq4_xs_scale(chunk, half + w, j);
+            __m256i sc = iq4_xs_scale32(chunk, half + w, j);
             EACH_ROW sum[w][i] = _mm256_add_epi32(sum[w][i], _mm256_mullo_epi32(s[w][i], sc));
         }
     }

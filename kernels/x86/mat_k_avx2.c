@@ -2,7 +2,7 @@
  * Q3_K, Q6_K). What a format adds is how a line's codes and its scales are unpacked. Reached through
  * mox_tile_of.
  */
-#include "kernels/x86/scales_k_avx2.h"
+#include "kernels/x86/codes_k_avx2.h"
 
 /* Lines that may be added in int16: two products per lane and line, |activation| <= 127. */
 enum { MAX_2BIT_LINES = 4, MAX_3BIT_LINES = 4, MAX_4BIT_LINES = 8, MAX_5BIT_LINES = 4, MAX_6BIT_LINES = 2 };
@@ -15,25 +15,14 @@ _Static_assert(MAX_6BIT_LINES * 2 * 63 * 127 <= INT16_MAX, "Q6_K");
 /* Sum of minimums times the sums of 32 codes, as int32 per row. */
 static inline __m256i k_mins(const k45_scales *s, uint32_t half, const mox_act_k *a)
 {
-    __m256i v = _mm256_madd_epi16(load(a->sum), _mm256_set1_epi16(1));
-    __m128i sums = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-    _Alignas(16) int16_t sum32[8];
-    _mm_store_si128((__m128i *)(void *)sum32, sums);
+    int16_t sum32[8];
+    sums_of_32(a, sum32);
     __m256i min = _mm256_setzero_si256();
     for (uint32_t j = 0; j < 8; j += 2) {
         __m256i pair = pair_u8(s->mn[j] + HALF * half, s->mn[j + 1] + HALF * half);
         min = _mm256_add_epi32(min, _mm256_madd_epi16(pair, broadcast4(sum32 + j)));
     }
     return min;
-}
-
-/* p = fma(d, S, -(dmin * M)) * a */
-static inline void k_finish_min(const uint8_t *head, uint32_t half, __m256i sum, __m256i min, float a,
-                                float *p)
-{
-    __m256 t = _mm256_mul_ps(scales_f16(head + 32 + 16 * half), _mm256_cvtepi32_ps(min));
-    __m256 u = _mm256_fmsub_ps(scales_f16(head + 16 * half), _mm256_cvtepi32_ps(sum), t);
-    _mm256_storeu_ps(p + HALF * half, _mm256_mul_ps(u, _mm256_set1_ps(a)));
 }
 
 BODY q4_k(const uint8_t *chunk, uint32_t cols, uint32_t half, const void *const *x, uint32_t n, float (*p)[R])
@@ -65,13 +54,6 @@ BODY q4_k(const uint8_t *chunk, uint32_t cols, uint32_t half, const void *const 
             sum[i], _mm256_add_epi32(_mm256_madd_epi16(low[i], sl), _mm256_madd_epi16(high[i], sh)));
     }
     EACH_ROW k_finish_min(chunk, half, sum[i], k_mins(&s, half, x[i]), ((const mox_act_k *)x[i])->d, p[i]);
-}
-
-/* The fifth bits of sub-block pair c, brought to bit 4 by `by` places (negative: to the right). */
-static inline __m256i fifth_bits(__m256i v, int by)
-{
-    __m256i moved = by >= 0 ? _mm256_slli_epi16(v, by) : _mm256_srli_epi16(v, -by);
-    return _mm256_and_si256(moved, _mm256_set1_epi8(16));
 }
 
 BODY q5_k(const uint8_t *chunk, uint32_t cols, uint32_t half, const void *const *x, uint32_t n, float (*p)[R])
@@ -111,13 +93,7 @@ BODY q5_k(const uint8_t *chunk, uint32_t cols, uint32_t half, const void *const 
     EACH_ROW k_finish_min(chunk, half, sum[i], k_mins(&s, half, x[i]), ((const mox_act_k *)x[i])->d, p[i]);
 }
 
-/* Formats with scales per 16. A quarter hg is half h = hg / 2 of the block and 16 of its 32 columns; its step
- * k of four gives, for t = 0 or 1, the codes of columns 4k..4k+3 of sub-blocks 8h + hg % 2 + 2t (low) and
- * that + 4 (high), made unsigned by the format's offset. Of these `max` lines fit int16. scales: 16 x 16
- * signed bytes. */
-typedef void k16_codes_fn(const uint8_t *lines, uint32_t hg, uint32_t k, uint32_t t, __m256i *low,
-                          __m256i *high);
-
+/* Formats with scales per 16, quarter hg, of whose codes `max` lines fit int16. scales: 16 x 16 signed bytes. */
 BODY k16_pair(k16_codes_fn *codes, uint32_t max, const uint8_t *lines, const uint8_t *scales, uint32_t hg,
               uint32_t t, const void *const *x, uint32_t n, __m256i *sum)
 {
@@ -175,29 +151,12 @@ static inline void k16_finish(const uint8_t *head, uint32_t half, const uint8_t 
     k_finish(head, half, _mm256_sub_epi32(sum, offset), a->d, p);
 }
 
-/* Codes t and t + 2 of the four in a byte */
-static inline void two_bits(__m256i v, uint32_t t, __m256i *low, __m256i *high)
-{
-    const __m256i low2 = _mm256_set1_epi8(3);
-    *low = _mm256_and_si256(t == 0 ? v : _mm256_srli_epi16(v, 2), low2);
-    *high = _mm256_and_si256(t == 0 ? _mm256_srli_epi16(v, 4) : _mm256_srli_epi16(v, 6), low2);
-}
-
-INLINE void q2_codes(const uint8_t *lines, uint32_t hg, uint32_t k, uint32_t t, __m256i *low, __m256i *high)
-{
-    two_bits(load(lines + (4 * hg + k) * LINE), t, low, high);
-}
-
 BODY q2_k(const uint8_t *chunk, uint32_t cols, uint32_t half, const void *const *x, uint32_t n, float (*p)[R])
 {
     (void)cols;
     const uint8_t *body = chunk + LINE;
     _Alignas(32) uint8_t sc[16][R], mn[16][R];
-    for (uint32_t j = 0; j < 16; j += 2) {
-        __m256i v = load(body + j * R);
-        _mm256_store_si256((__m256i *)(void *)sc[j], nibbles_low(v));
-        _mm256_store_si256((__m256i *)(void *)mn[j], nibbles_high(v));
-    }
+    unpack_k2_scales(body, sc, mn);
     __m256i sum[MOX_TILE_ROWS];
     k16(q2_codes, MAX_2BIT_LINES, body + 4 * LINE + 32 * half, sc[0] + HALF * half, x, n, sum);
     EACH_ROW
@@ -205,20 +164,6 @@ BODY q2_k(const uint8_t *chunk, uint32_t cols, uint32_t half, const void *const 
         const mox_act_k *a = x[i];
         k_finish_min(chunk, half, sum[i], k16_sums(mn[0] + HALF * half, a), a->d, p[i]);
     }
-}
-
-/* The lines of the first half are interleaved with the eight of third bits, which serve both halves: a byte's
- * bits 4h + {0, 1, 2, 3} belong to its four codes. A set bit means no offset. */
-INLINE void q3_codes(const uint8_t *lines, uint32_t hg, uint32_t k, uint32_t t, __m256i *low, __m256i *high)
-{
-    const uint32_t h = hg / 2, m = 4 * (hg % 2) + k;
-    const __m256i bit2 = _mm256_set1_epi8(4);
-    two_bits(load(lines + (h == 0 ? 2 * m : 16 + m) * LINE), t, low, high);
-    __m256i top = _mm256_srl_epi16(load(lines + (2 * m + 1) * LINE), _mm_cvtsi32_si128(4 * (int)h));
-    __m256i top_l = t == 0 ? _mm256_slli_epi16(top, 2) : _mm256_slli_epi16(top, 1);
-    __m256i top_h = t == 0 ? top : _mm256_srli_epi16(top, 1);
-    *low = _mm256_or_si256(*low, _mm256_and_si256(top_l, bit2));
-    *high = _mm256_or_si256(*high, _mm256_and_si256(top_h, bit2));
 }
 
 BODY q3_k(const uint8_t *chunk, uint32_t cols, uint32_t half, const void *const *x, uint32_t n, float (*p)[R])
@@ -231,17 +176,6 @@ BODY q3_k(const uint8_t *chunk, uint32_t cols, uint32_t half, const void *const 
     __m256i sum[MOX_TILE_ROWS];
     k16(q3_codes, MAX_3BIT_LINES, body + Q3_SCALES + 32 * half, sc, x, n, sum);
     EACH_ROW k16_finish(chunk, half, sc, Q3_OFFSET_BITS, sum[i], x[i], p[i]);
-}
-
-INLINE void q6_codes(const uint8_t *lines, uint32_t hg, uint32_t k, uint32_t t, __m256i *low, __m256i *high)
-{
-    const __m256i bits45 = _mm256_set1_epi8(0x30);
-    const uint8_t *q = lines + (12 * hg + 3 * k) * LINE;
-    __m256i v = load(q + t * LINE), top = load(q + 2 * LINE);
-    __m256i top_l = t == 0 ? _mm256_slli_epi16(top, 4) : _mm256_slli_epi16(top, 2);
-    __m256i top_h = t == 0 ? top : _mm256_srli_epi16(top, 2);
-    *low = _mm256_or_si256(nibbles_low(v), _mm256_and_si256(top_l, bits45));
-    *high = _mm256_or_si256(nibbles_high(v), _mm256_and_si256(top_h, bits45));
 }
 
 BODY q6_k(const uint8_t *chunk, uint32_t cols, uint32_t half, const void *const *x, uint32_t n, float (*p)[R])

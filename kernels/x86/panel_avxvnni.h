@@ -325,11 +325,7 @@ static inline void unpack_q2_k(const uint8_t *chunk, uint32_t cols, vnni_block *
     (void)cols;
     const uint8_t *body = chunk + LINE;
     _Alignas(32) uint8_t sc[16][R], mn[16][R];
-    for (uint32_t j = 0; j < 16; j += 2) {
-        __m256i v = load(body + j * R);
-        _mm256_store_si256((__m256i *)(void *)sc[j], nibbles_low(v));
-        _mm256_store_si256((__m256i *)(void *)mn[j], nibbles_high(v));
-    }
+    unpack_k2_scales(body, sc, mn);
     for (uint32_t j = 0; j < 16; j += 2) {
         BOTH keep(u->min_pair[j / 2], w, pair_u8(mn[j] + HALF * w, mn[j + 1] + HALF * w));
     }
@@ -376,8 +372,8 @@ static inline void unpack_iq4_xs(const uint8_t *chunk, uint32_t cols, vnni_block
     (void)cols;
     keep_d(u, chunk, false);
     for (uint32_t j = 0; j < 8; j++) {
-        BOTH keep(u->scale[j], w, iq4_xs_scale(chunk, w, j));
-        unpack_32(codes_iq4, IQ4_OFFSET, chunk + (2 + 4 * (size_t)j) * LINE, j, u);
+        BOTH keep(u->scale[j], w, iq4_xs_scale32(chunk, w, j));
+        unpack_32(codes_iq4_up, BYTE_OFFSET, chunk + (2 + 4 * (size_t)j) * LINE, j, u);
     }
 }
 

@@ -2,8 +2,8 @@
  * int16, by the width of a scale, and by minimums or an offset. Reached through mox_panel_job_init.
  */
 #include "kernels/x86/codes_b32_avx2.h"
+#include "kernels/x86/codes_k_avx2.h"
 #include "kernels/x86/panel_avx2.h"
-#include "kernels/x86/scales_k_avx2.h"
 
 typedef struct k_codes {
     _Alignas(32) panel_codes code;
@@ -173,88 +173,50 @@ INLINE void keep_k16(int32_t (*scale)[16][HALF], int32_t (*pair)[8][HALF], const
     }
 }
 
-/* Codes of quarter hg, step k, of the four sub-blocks it has */
-static inline void keep_four(uint8_t (*code)[32], uint32_t hg, uint32_t k, const __m256i c[4])
+/* Codes of both halves, those of quarter hg and step k for the four sub-blocks that they belong to */
+INLINE void keep_k16_codes(k_codes *u, k16_codes_fn *codes, const uint8_t *lines)
 {
-    const uint32_t to = 4 * (8 * (hg / 2) + hg % 2) + k;
-    for (uint32_t t = 0; t < 4; t++) {
-        keep(code[to + 8 * t], c[t]);
+    for (uint32_t half = 0; half < 2; half++) {
+        for (uint32_t i = 0; i < 16; i++) {
+            const uint32_t hg = i / 4, k = i % 4;
+            uint8_t(*code)[32] = u->code[0][half] + 4 * (8 * (hg / 2) + hg % 2) + k;
+            __m256i c[4];
+            codes(lines + 32 * half, hg, k, 0, &c[0], &c[2]);
+            codes(lines + 32 * half, hg, k, 1, &c[1], &c[3]);
+            for (uint32_t t = 0; t < 4; t++) {
+                keep(code[8 * t], c[t]);
+            }
+        }
     }
-}
-
-static inline void two_bits(__m256i v, __m256i c[4])
-{
-    const __m256i low2 = _mm256_set1_epi8(3);
-    c[0] = _mm256_and_si256(v, low2);
-    c[1] = _mm256_and_si256(_mm256_srli_epi16(v, 2), low2);
-    c[2] = _mm256_and_si256(_mm256_srli_epi16(v, 4), low2);
-    c[3] = _mm256_and_si256(_mm256_srli_epi16(v, 6), low2);
 }
 
 static void unpack_q2_k(const uint8_t *chunk, uint32_t cols, k_codes *u)
 {
     (void)cols;
     _Alignas(32) uint8_t sc[16][R], mn[16][R];
-    for (uint32_t j = 0; j < 16; j += 2) {
-        __m256i v = load(chunk + LINE + j * R);
-        keep(sc[j], nibbles_low(v));
-        keep(mn[j], nibbles_high(v));
-    }
+    unpack_k2_scales(chunk + LINE, sc, mn);
     keep_d(u, chunk, true);
     keep_k16(u->scale, NULL, sc[0]);
     keep_k16(NULL, u->pair, mn[0]);
-    for (uint32_t half = 0; half < 2; half++) {
-        for (uint32_t i = 0; i < 16; i++) {
-            __m256i c[4];
-            two_bits(load(chunk + (5 + i) * LINE + 32 * half), c);
-            keep_four(u->code[0][half], i / 4, i % 4, c);
-        }
-    }
+    keep_k16_codes(u, q2_codes, chunk + 5 * LINE);
 }
 
-/* The lines of the first half of the columns are interleaved with the eight of third bits, which serve both:
- * a byte's bits 4h + {0, 1, 2, 3} belong to its four codes. A set bit means no offset. */
 static void unpack_q3_k(const uint8_t *chunk, uint32_t cols, k_codes *u)
 {
     (void)cols;
-    const __m256i bit2 = _mm256_set1_epi8(4);
     _Alignas(32) uint8_t sc[16][R];
     unpack_q3_scales(chunk + Q3_HEAD, sc);
     keep_d(u, chunk, false);
     keep_k16(u->scale, u->pair, sc[0]);
-    for (uint32_t half = 0; half < 2; half++) {
-        const uint8_t *lines = chunk + Q3_HEAD + Q3_SCALES + 32 * half;
-        for (uint32_t i = 0; i < 16; i++) {
-            const uint32_t h = i / 8, m = i % 8;
-            __m256i c[4], top = load(lines + (2 * m + 1) * LINE);
-            two_bits(load(lines + (h == 0 ? 2 * m : 16 + m) * LINE), c);
-            top = _mm256_srl_epi16(top, _mm_cvtsi32_si128(4 * (int)h));
-            c[0] = _mm256_or_si256(c[0], _mm256_and_si256(_mm256_slli_epi16(top, 2), bit2));
-            c[1] = _mm256_or_si256(c[1], _mm256_and_si256(_mm256_slli_epi16(top, 1), bit2));
-            c[2] = _mm256_or_si256(c[2], _mm256_and_si256(top, bit2));
-            c[3] = _mm256_or_si256(c[3], _mm256_and_si256(_mm256_srli_epi16(top, 1), bit2));
-            keep_four(u->code[0][half], i / 4, i % 4, c);
-        }
-    }
+    keep_k16_codes(u, q3_codes, chunk + Q3_HEAD + Q3_SCALES);
 }
 
 static void unpack_q6_k(const uint8_t *chunk, uint32_t cols, k_codes *u)
 {
     (void)cols;
-    const __m256i bits45 = _mm256_set1_epi8(0x30);
     keep_d(u, chunk, false);
     keep_k16(u->scale, u->pair, chunk + Q6_HEAD);
-    for (uint32_t half = 0; half < 2; half++) {
-        const uint8_t *q = chunk + Q6_HEAD + Q6_SCALES + 32 * half;
-        for (uint32_t i = 0; i < 16; i++, q += 3 * LINE) {
-            __m256i l0 = load(q), l1 = load(q + LINE), top = load(q + 2 * LINE), c[4];
-            c[0] = _mm256_or_si256(nibbles_low(l0), _mm256_and_si256(_mm256_slli_epi16(top, 4), bits45));
-            c[1] = _mm256_or_si256(nibbles_low(l1), _mm256_and_si256(_mm256_slli_epi16(top, 2), bits45));
-            c[2] = _mm256_or_si256(nibbles_high(l0), _mm256_and_si256(top, bits45));
-            c[3] = _mm256_or_si256(nibbles_high(l1), _mm256_and_si256(_mm256_srli_epi16(top, 2), bits45));
-            keep_four(u->code[0][half], i / 4, i % 4, c);
-        }
-    }
+    keep_k16_codes(u, q6_codes, chunk + Q6_HEAD + Q6_SCALES);
 }
 
 /* code + 128 as two planes of four bits */
