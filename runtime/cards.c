@@ -227,6 +227,7 @@ void mox_ctx_cards_stop(mox_ctx *ctx)
         mox_log_line(&ctx->cfg.log, MOX_LOG_INFO, "miss: %s", mox_get_miss(ctx, text, sizeof text));
     }
     mox_cards_drain(cs);
+    mox_cards_forget(cs);
     free_pinned(&ctx->on.slots, &ctx->store_arena);
     free_pinned(&ctx->on.buffers, &ctx->buffers);
     for (uint32_t i = cs->n; i-- > 0;) {

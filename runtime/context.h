@@ -9,6 +9,7 @@
 #include "offload/topo.h"
 #include "runtime/core/pool.h"
 #include "runtime/dev/module.h"
+#include "runtime/graph/capture.h"
 #include "runtime/graph/card.h"
 #include "runtime/moxie.h"
 #include "runtime/plan/placement.h"

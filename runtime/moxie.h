@@ -34,6 +34,7 @@ typedef struct mox_cfg {
     const char *gpu;
     mox_budget vram;    /* of each device's memory, or experts in all; default AUTO: what is free */
     mox_miss miss;      /* default AUTO */
+    bool cuda_graph;    /* default true: steps of one row are captured at open, where the device has graphs */
     uint32_t n_ctx;     /* positions per sequence, reserved in full; 0 = min(trained, 4096) */
     uint32_t n_seq;     /* sequences, default 1 */
     uint32_t n_batch;   /* rows per micro-batch, default 512, clipped to n_ctx * n_seq */
@@ -83,7 +84,8 @@ struct mox_work;
 MOX_NODISCARD mox_err mox_plan_work(mox_plan *out, struct mox_work *work, const mox_cfg *cfg);
 
 const mox_plan *mox_get_plan(const mox_ctx *ctx);
-uint64_t mox_actual_bytes(const mox_ctx *ctx); /* really taken from the system by the arenas, at most at a time */
+uint64_t
+mox_actual_bytes(const mox_ctx *ctx); /* really taken from the system by the arenas, at most at a time */
 
 /* What loading took; bytes are those read from the file. */
 typedef struct mox_load_times {

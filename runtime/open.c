@@ -43,6 +43,7 @@ void mox_cfg_defaults(mox_cfg *cfg)
                      .verify = MOX_VERIFY_SAMPLE,
                      .policy = "auto",
                      .look_ahead = true,
+                     .cuda_graph = true,
                      .isa = -1,
                      .huge_pages = true,
                      .log = {.level = MOX_LOG_INFO}};
@@ -339,6 +340,9 @@ static mox_err bring_up(mox_ctx *ctx)
         mox_counters c = {0};
         mox_store_counters(ctx->store, &c, NULL);
         ctx->load.expert_bytes = c.io.fill_bytes;
+    }
+    if (ctx->on.cards.n && ctx->cfg.cuda_graph) {
+        mox_cards_capture(&ctx->on.cards, ctx->on.buffers.kind == MOX_MEM_PINNED, &ctx->cfg.log);
     }
     mox_ctx_check_huge(ctx);
     MOX_TRY(start_replay(ctx));

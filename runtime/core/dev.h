@@ -13,9 +13,9 @@
 #include <stdint.h>
 
 typedef struct mox_dev mox_dev;
-typedef struct mox_stream mox_stream; /* a queue of work; NULL is not a stream */
-typedef struct mox_event mox_event;   /* a point in a stream */
-typedef struct mox_graph mox_graph;   /* a captured sequence of launches */
+typedef struct mox_stream mox_stream;       /* a queue of work; NULL is not a stream */
+typedef struct mox_event mox_event;         /* a point in a stream */
+typedef struct mox_dev_graph mox_dev_graph; /* a captured sequence of launches */
 
 typedef enum mox_mem_kind {
     MOX_MEM_DEVICE, /* VRAM; ordinary RAM on the CPU device */
@@ -56,9 +56,9 @@ typedef struct mox_dev_ops {
     uint32_t (*flag_poll)(mox_dev *dev, volatile uint32_t *flag); /* host reads; drives emulated queues */
     /* Graphs; NULL where the device has none (callers then launch one by one). */
     mox_err (*graph_begin)(mox_dev *dev, mox_stream *s);
-    mox_err (*graph_end)(mox_dev *dev, mox_stream *s, mox_graph **out);
-    mox_err (*graph_launch)(mox_dev *dev, mox_graph *g, mox_stream *s);
-    void (*graph_destroy)(mox_dev *dev, mox_graph **g);
+    mox_err (*graph_end)(mox_dev *dev, mox_stream *s, mox_dev_graph **out);
+    mox_err (*graph_launch)(mox_dev *dev, mox_dev_graph *g, mox_stream *s);
+    void (*graph_destroy)(mox_dev *dev, mox_dev_graph **g);
     void (*destroy)(mox_dev *dev);
     bool separate; /* MOX_MEM_DEVICE cannot be reached by the host: it copies */
 } mox_dev_ops;

@@ -24,7 +24,7 @@ struct mox_event {
     cudaEvent_t event;
 };
 
-struct mox_graph {
+struct mox_dev_graph {
     cudaGraphExec_t exec;
 };
 
@@ -285,7 +285,7 @@ static mox_err cuda_graph_begin(mox_dev *dev, mox_stream *s)
     return MOX_OK;
 }
 
-static mox_err cuda_graph_end(mox_dev *dev, mox_stream *s, mox_graph **out)
+static mox_err cuda_graph_end(mox_dev *dev, mox_stream *s, mox_dev_graph **out)
 {
     cuda_dev *d = of(dev);
     cudaGraph_t graph = NULL;
@@ -296,7 +296,7 @@ static mox_err cuda_graph_end(mox_dev *dev, mox_stream *s, mox_graph **out)
         }
         return mox_cuda_refused(d->id, ended, "cudaStreamEndCapture", "the end of a graph");
     }
-    mox_graph *g = malloc(sizeof *g);
+    mox_dev_graph *g = malloc(sizeof *g);
     const cudaError_t e = g ? cudaGraphInstantiate(&g->exec, graph, 0) : cudaSuccess;
     given_back(d, cudaGraphDestroy(graph), "cudaGraphDestroy");
     if (!g) {
@@ -306,17 +306,23 @@ static mox_err cuda_graph_end(mox_dev *dev, mox_stream *s, mox_graph **out)
         free(g);
         return mox_cuda_refused(d->id, e, "cudaGraphInstantiate", "a graph");
     }
+    const cudaError_t up = cudaGraphUpload(g->exec, s->stream); /* else the first launch takes memory */
+    if (up != cudaSuccess) {
+        given_back(d, cudaGraphExecDestroy(g->exec), "cudaGraphExecDestroy");
+        free(g);
+        return mox_cuda_refused(d->id, up, "cudaGraphUpload", "a graph's memory");
+    }
     *out = g;
     return MOX_OK;
 }
 
-static mox_err cuda_graph_launch(mox_dev *dev, mox_graph *g, mox_stream *s)
+static mox_err cuda_graph_launch(mox_dev *dev, mox_dev_graph *g, mox_stream *s)
 {
     CUDA_TRY(of(dev)->id, cudaGraphLaunch(g->exec, s->stream), "launching a graph");
     return MOX_OK;
 }
 
-static void cuda_graph_destroy(mox_dev *dev, mox_graph **g)
+static void cuda_graph_destroy(mox_dev *dev, mox_dev_graph **g)
 {
     if (*g) {
         given_back(of(dev), cudaGraphExecDestroy((*g)->exec), "cudaGraphExecDestroy");

@@ -287,6 +287,7 @@ static void take_moe_near(mox_graph *g, unsigned kinds, mox_arena *a)
     b->near_weights = take_f32(a, 1, uses);
     b->near_tok = take_u32(a, uses);
     b->near_out_row = take_u32(a, uses);
+    b->near_places = mox_arena_take(a, h->top_k * sizeof *b->near_places, ALIGN);
     take_acts(&b->near_acts, kinds, mox_weighs_input(h) ? uses : n, h->d_model, a);
     b->near_e = take_f32(a, (size_t)n * mox_graph_ranks(h), h->d_model);
     b->near_scratch_bytes = expert_scratch(g, n, false);
@@ -304,6 +305,7 @@ static void take_moe(mox_graph *g, unsigned kinds, rooms *r)
     b->start = take_u32(r->near, h->n_experts + 1);
     b->tok = take_u32(r->far, (size_t)n * h->top_k);
     b->out_row = take_u32(r->far, (size_t)n * h->top_k);
+    b->places = g->dev_arena ? mox_arena_take(r->far, h->top_k * sizeof *b->places, ALIGN) : NULL;
     b->needs = mox_arena_take(r->near, h->n_experts * sizeof *b->needs, ALIGN);
     b->leases = mox_arena_take(r->near, h->n_experts * sizeof *b->leases, ALIGN);
     b->uses = mox_arena_take(r->near, h->n_experts * sizeof *b->uses, ALIGN);
@@ -398,8 +400,8 @@ static void take_lasting(mox_graph *g, const kind_masks *kinds, rooms *r)
         g->state = mox_arena_take(r->near, h->n_layers * sizeof *g->state, ALIGN);
         g->states = mox_arena_take(r->near, g->dims.n_seq * sizeof *g->states, ALIGN);
     }
-    if (g->cards && h->n_experts) {
-        mox_cards_take(g->cards, g->m, &g->dims, r->near);
+    if (g->cards) {
+        mox_cards_take(g->cards, g, r->near);
     }
 }
 

@@ -1,6 +1,8 @@
 /* See card.h. Layout of a card's memory, its start and end, rows from card to card, and the store's link. */
 #include "runtime/graph/card.h"
 
+#include "runtime/graph/capture.h"
+
 #include "runtime/core/bits.h"
 
 #include <sched.h>
@@ -8,13 +10,15 @@
 
 enum { ALIGN = 64, POLLS = 1 << 14 };
 
-void mox_cards_take(mox_cards *cs, const mox_model *m, const mox_dims *dims, mox_arena *a)
+void mox_cards_take(mox_cards *cs, mox_graph *g, mox_arena *a)
 {
-    uint32_t n = m->h.n_experts;
+    uint32_t n = g->m->h.n_experts, captured = mox_captured_count(g->m);
+    mox_dev_graph **all = mox_arena_take(a, (size_t)cs->n * captured * sizeof *all, ALIGN);
+    g->captured = all ? all + g->card * captured : NULL;
     cs->hits = mox_arena_take(a, n * sizeof *cs->hits, ALIGN);
     cs->uses = mox_arena_take(a, n * sizeof *cs->uses, ALIGN);
     cs->rows = mox_arena_take(a, n * sizeof *cs->rows, ALIGN);
-    cs->ours = mox_arena_take(a, (size_t)dims->n_batch * mox_graph_ranks(&m->h), ALIGN);
+    cs->ours = mox_arena_take(a, (size_t)g->dims.n_batch * mox_graph_ranks(&g->m->h), ALIGN);
 }
 
 /* Parts of the memory in their order; each line of the plan is a multiple of MOX_CARD_ALIGN. */
@@ -136,10 +140,19 @@ mox_err mox_card_wait_copies(mox_card *c, uint32_t n)
     return wait_word(c, &c->words->copied, n, c->link);
 }
 
+void mox_card_expect(mox_card *c)
+{
+    __atomic_store_n(&c->words->computed, 0, __ATOMIC_RELEASE);
+}
+
+mox_err mox_card_tell(mox_card *c)
+{
+    return c->dev->ops->flag_write(c->dev, c->compute, &c->words->computed, 1);
+}
+
 mox_err mox_card_wait_computed(mox_card *c)
 {
-    MOX_TRY(c->dev->ops->flag_write(c->dev, c->compute, &c->words->computed, ++c->n_computes));
-    return wait_word(c, &c->words->computed, c->n_computes, c->compute);
+    return wait_word(c, &c->words->computed, 1, c->compute);
 }
 
 void mox_cards_drain(mox_cards *cs)
@@ -157,24 +170,11 @@ void mox_cards_drain(mox_cards *cs)
     (void)same;
 }
 
-mox_err mox_cards_enter(mox_graph *g, uint32_t layer, mox_graph **at)
-{
-    mox_graph *to = g->cards ? g->cards->graph[g->cards->of_layer[layer]] : g, *from = *at;
-    if (to == from) {
-        return MOX_OK;
-    }
-    size_t bytes = (size_t)g->n * g->m->h.d_model * sizeof *g->x;
-    MOX_TRY(mox_graph_copy(from, g->near_x, from->x, bytes));
-    MOX_TRY(mox_card_wait_computed(mox_card_of(from)));
-    *at = to;
-    to->lap_ns = from->lap_ns;
-    return mox_graph_copy(to, to->x, g->near_x, bytes);
-}
-
 mox_err mox_cards_gather(mox_graph *g, const uint32_t *idx, uint32_t n)
 {
     size_t d = g->m->h.d_model, row = d * sizeof *g->x;
     mox_graph *last = g->cards->graph[g->cards->of_layer[g->m->h.n_layers - 1]];
+    mox_card_expect(mox_card_of(last));
     for (uint32_t i = 0; i < n; i++) {
         MOX_TRY(mox_graph_copy(last, last == g ? g->gather + i * d : g->near_x + i * d, last->x + idx[i] * d,
                                row));
@@ -182,6 +182,7 @@ mox_err mox_cards_gather(mox_graph *g, const uint32_t *idx, uint32_t n)
     if (last == g) {
         return MOX_OK;
     }
+    MOX_TRY(mox_card_tell(mox_card_of(last)));
     MOX_TRY(mox_card_wait_computed(mox_card_of(last)));
     return mox_graph_copy(g, g->gather, g->near_x, n * row);
 }

@@ -18,7 +18,7 @@
 
 enum { MOX_STAGING_SLOTS = 4, MOX_CARD_ALIGN = 256 };
 
-/* What a card's copies and computing have reached; written by its streams, read by the host. */
+/* What a card's copies have reached, and that what the host waits for is there; written by its streams. */
 typedef struct mox_card_words {
     volatile uint32_t copied, computed;
 } mox_card_words;
@@ -34,10 +34,10 @@ typedef struct mox_card {
     bool was_used[MOX_STAGING_SLOTS];
     mox_buf memory, words_buf;
     mox_card_words *words;
-    uint32_t n_copies, n_computes; /* what the words will say when all is done */
-    uint32_t n_staged;             /* copies into staging so far */
-    mox_arena dense, kv, buffers;  /* parts of its memory */
-    uint8_t *staging;              /* [MOX_STAGING_SLOTS]; NULL: all experts of its layers are there */
+    uint32_t n_copies;            /* what its word will say when all are done */
+    uint32_t n_staged;            /* copies into staging so far */
+    mox_arena dense, kv, buffers; /* parts of its memory */
+    uint8_t *staging;             /* [MOX_STAGING_SLOTS]; NULL: all experts of its layers are there */
     size_t staging_bytes;
 } mox_card;
 
@@ -66,8 +66,8 @@ static inline mox_card *mox_card_of(const mox_graph *g)
     return &g->cards->card[g->card];
 }
 
-/* The context's own, from the graph's buffers. */
-void mox_cards_take(mox_cards *cs, const mox_model *m, const mox_dims *dims, mox_arena *a);
+/* The context's own, from the graph's buffers: every card's graph takes the same. */
+void mox_cards_take(mox_cards *cs, mox_graph *g, mox_arena *a);
 
 /* mox_card_start: memory as planned, laid out (layers: those of this card get their base); streams, events. dev and ops
  * are set, and are given back by stop, which takes half-started cards too. Errors: the device's. */
@@ -88,17 +88,18 @@ void mox_cards_drain(mox_cards *cs);
 /* The store's link over an array of cards; ctx is the mox_cards. */
 mox_link_ops mox_cards_link(mox_cards *cs);
 
-/* The graph of the card that has a layer; *at, which computed the layer before, gives it its rows. Without cards: g. */
-MOX_NODISCARD mox_err mox_cards_enter(mox_graph *g, uint32_t layer, mox_graph **at);
 /* Rows idx[0..n) of the last step to g->gather, from the card that computed the last layer. */
 MOX_NODISCARD mox_err mox_cards_gather(mox_graph *g, const uint32_t *idx, uint32_t n);
 
-/* Until what was queued by then (a count of copies) is done; or all that is queued to compute. Errors: the device's. */
+/* Until what was queued by then (a count of copies) is done. Errors: the device's. */
 MOX_NODISCARD mox_err mox_card_wait_copies(mox_card *c, uint32_t n);
+/* Until the card has come to a place in what it computes: expect, before this is queued; tell, queued there; wait. */
+void mox_card_expect(mox_card *c);
+MOX_NODISCARD mox_err mox_card_tell(mox_card *c);
 MOX_NODISCARD mox_err mox_card_wait_computed(mox_card *c);
 
-/* moe_card.c: the layer step. fetch: the router's choice and the experts' inputs come to the host. begin: of the needs
- * those in VRAM leave the list; returns how many are left. launch: the card computes them. take: of n leases [*own, n)
+/* moe_card.c: the layer step. fetch: queued, the router's choice and the experts' inputs to the host, which is told. begin:
+ * of the needs those in VRAM leave the list; returns how many are left. launch: the card computes them. take: of n leases [*own, n)
  * cross the link and are computed there. taken: the others' outputs, which the CPU has made, are on their way up, and the
  * slots of all leases may be given back. end: always, after mox_store_end. */
 MOX_NODISCARD mox_err mox_moe_card_fetch(mox_graph *g, const mox_layer_op *op);
@@ -107,6 +108,9 @@ MOX_NODISCARD mox_err mox_moe_card_launch(mox_graph *g, const mox_layer_op *op);
 MOX_NODISCARD mox_err mox_moe_card_take(mox_graph *g, const mox_layer_op *op, uint32_t n, uint32_t *own);
 MOX_NODISCARD mox_err mox_moe_card_taken(mox_graph *g);
 MOX_NODISCARD mox_err mox_moe_card_end(mox_graph *g, bool failed);
+/* Of the MoE op i, to be captured: hits of one row, named by near_places when it is launched; how many there can be. */
+MOX_NODISCARD mox_err mox_moe_card_queue_hits(mox_graph *g, uint32_t i);
+uint32_t mox_moe_card_most_hits(const mox_graph *g, uint32_t i);
 /* a whole step took ns */
 void mox_moe_card_step(mox_graph *g, uint64_t ns);
 

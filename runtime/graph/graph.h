@@ -1,6 +1,6 @@
 /* The graph: runs a model's op list over the rows of one step.
  *
- * One file per kind of op (attention.c, ffn.c, moe.c), the walk itself in step.c, memory in buffers.c. All
+ * One file per kind of op (attention.c, ffn.c, moe.c), the walk itself in walk.c, memory in buffers.c. All
  * memory is taken at open by mox_graph_take_buffers and mox_graph_take_kv, which also count for the plan. A
  * step touches nothing else, so a row's result cannot depend on what else is in the batch except through the
  * kernels' contract.
@@ -96,12 +96,13 @@ typedef struct mox_moe_buffers {                  /* valid within one MoE op */
     float *near_e;
     void *near_scratch;
     size_t near_scratch_bytes;
-    mox_need *needs;      /* [n_experts] */
-    mox_lease *leases;    /* [n_experts] */
-    mox_expert_use *uses; /* [n_experts] of the leases */
-    float *e;             /* [n][ranks][d]; ranks: k, and one more for a shared expert */
-    float *merge_weights; /* [n][ranks] where they are not the router's */
-    float *in;            /* [n][k][d]: inputs times their weights, where the router says so */
+    mox_expert_place *places, *near_places; /* with cards: [k] of a captured step's hits */
+    mox_need *needs;                        /* [n_experts] */
+    mox_lease *leases;                      /* [n_experts] */
+    mox_expert_use *uses;                   /* [n_experts] of the leases */
+    float *e;                               /* [n][ranks][d]; ranks: k, and one more for a shared expert */
+    float *merge_weights;                   /* [n][ranks] where they are not the router's */
+    float *in; /* [n][k][d]: inputs times their weights, where the router says so */
     mox_act_set in_acts;
     void *scratch;
     size_t scratch_bytes;
@@ -122,7 +123,9 @@ typedef struct mox_graph {
     mox_dev *dev;         /* the card's; NULL: none */
     mox_arena *dev_arena; /* where its part goes while memory is taken; NULL: all is taken from one arena */
     bool played;          /* the CPU plays the card */
-    mox_store *store;     /* NULL: no MoE layers */
+    mox_dev_graph **captured;  /* with cards: capture.h */
+    bool careful;              /* call by call, each waited for */
+    mox_store *store;          /* NULL: no MoE layers */
     mox_trace_writer *trace;   /* NULL: not recording */
     uint64_t lap_ns;           /* until when the step thread's time is accounted for in the trace */
     mox_replay_of_run *replay; /* NULL: the router decides */
@@ -193,11 +196,23 @@ void mox_graph_keep(mox_graph *g, uint32_t seq, uint32_t n);
  */
 MOX_NODISCARD mox_err mox_graph_logits(mox_graph *g, const uint32_t *idx, uint32_t n, float *out);
 
-/* The ops, called by step.c. */
+/* walk.c: all ops of the step, the host's part as well. has: the card has op i. starts, queue_stretch: what it is told from
+ * op i on until the host is asked. */
+MOX_NODISCARD mox_err mox_graph_run_ops(mox_graph *g);
+bool mox_graph_has(const mox_graph *g, uint32_t i);
+bool mox_graph_starts(const mox_graph *g, uint32_t i);
+MOX_NODISCARD mox_err mox_graph_queue_stretch(mox_graph *g, uint32_t i);
+/* queued on a device: far_logits of n rows in gather */
+MOX_NODISCARD mox_err mox_graph_queue_logits(mox_graph *g, uint32_t n);
+
+/* The ops, called by walk.c. */
 MOX_NODISCARD mox_err mox_graph_attention(mox_graph *g, const mox_layer_op *op);
 MOX_NODISCARD mox_err mox_graph_delta(mox_graph *g, const mox_layer_op *op);
 MOX_NODISCARD mox_err mox_graph_ffn(mox_graph *g, const mox_layer_op *op);
+/* A MoE layer in its three parts: the choice, queued; the experts; their sum, queued where there are cards, else done. */
+MOX_NODISCARD mox_err mox_graph_moe_choose(mox_graph *g, const mox_layer_op *op);
 MOX_NODISCARD mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op);
+MOX_NODISCARD mox_err mox_graph_moe_merge(mox_graph *g, const mox_layer_op *op);
 
 /* keys that a row of the layer sees; 0: all */
 uint32_t mox_graph_reach(const mox_attention_op *a);

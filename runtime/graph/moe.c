@@ -115,17 +115,15 @@ static mox_err quantise_input(mox_graph *g, const mox_layer_op *op)
 }
 
 /* Weights of the merge where they are not the router's: a rank more, or a factor on all. */
-static mox_err merge_weights(mox_graph *g, const mox_moe_op *op, const float **out)
+static mox_err make_weights(mox_graph *g, const mox_moe_op *op)
 {
     const mox_hparams *h = &g->m->h;
     uint32_t k = h->top_k, ranks = mox_graph_ranks(h);
     float *w = g->moe.merge_weights;
     bool shared = op->shared[MOX_SLAB_GATE] != NULL;
-    *out = g->moe.weights;
     if (!w) {
         return MOX_OK;
     }
-    *out = w;
     if (shared && op->shared_gate) {
         mox_gate_args a = {
             .x = g->h, .w = op->shared_gate->f32, .y = w + k, .y_stride = ranks, .n = g->n, .d = h->d_model};
@@ -154,10 +152,10 @@ static mox_err arrived(void *graph, uint32_t *slices)
     return err;
 }
 
-static mox_merge_args merge_of(mox_graph *g, const mox_layer_op *op, const float *weights)
+static mox_merge_args merge_of(mox_graph *g, const mox_layer_op *op)
 {
     return (mox_merge_args){.e = g->moe.e,
-                            .weights = weights,
+                            .weights = g->moe.merge_weights ? g->moe.merge_weights : g->moe.weights,
                             .residual = op->moe.post_norm ? g->h : g->x,
                             .y = op->moe.post_norm ? g->h : g->x,
                             .n = g->n,
@@ -172,8 +170,7 @@ static const float *host_bias(const mox_graph *g, const mox_moe_op *op, int slab
 }
 
 /* The experts of these leases by the CPU, and the merge if they are the layer's last and it has the others. */
-static mox_err compute_experts(mox_graph *g, const mox_layer_op *op, const float *weights, uint32_t n_leases,
-                               bool last)
+static mox_err compute_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_leases, bool last)
 {
     mox_moe_buffers *b = &g->moe;
     const mox_hparams *h = &g->m->h;
@@ -188,7 +185,7 @@ static mox_err compute_experts(mox_graph *g, const mox_layer_op *op, const float
             b->uses[i].bias[s] = bias ? bias + (size_t)b->leases[i].expert * op->moe.bias[s]->cols : NULL;
         }
     }
-    mox_merge_args merge = merge_of(g, op, weights);
+    mox_merge_args merge = merge_of(g, op);
     mox_experts_args a = {.use = b->uses,
                           .n_uses = n_leases,
                           .x = x,
@@ -206,7 +203,7 @@ static mox_err compute_experts(mox_graph *g, const mox_layer_op *op, const float
 }
 
 /* Leases as the store gives them: what is ready is computed in one call, what is missing as it arrives. */
-static mox_err run_leases(mox_graph *g, const mox_layer_op *op, const float *weights, uint32_t n_needs)
+static mox_err run_leases(mox_graph *g, const mox_layer_op *op, uint32_t n_needs)
 {
     uint32_t layer = op->moe.moe_layer;
     for (uint32_t done = 0, n = 0; done < n_needs; done += n) {
@@ -220,7 +217,7 @@ static mox_err run_leases(mox_graph *g, const mox_layer_op *op, const float *wei
         err = g->cards ? mox_moe_card_take(g, op, n, &own) : MOX_OK;
         bool last = done + n == n_needs && !g->cards;
         if (err == MOX_OK && own > 0) {
-            err = compute_experts(g, op, weights, own, last);
+            err = compute_experts(g, op, own, last);
             mox_graph_lap(g, MOX_SPAN_EXPERTS, layer, own);
         }
         if (err == MOX_OK && g->cards) {
@@ -235,28 +232,41 @@ static mox_err run_leases(mox_graph *g, const mox_layer_op *op, const float *wei
     return MOX_OK;
 }
 
-static mox_err run_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_needs)
+/* What a layer makes beside the chosen experts, from their input. */
+static mox_err make_beside(mox_graph *g, const mox_layer_op *op)
 {
-    const float *weights;
-    uint32_t layer = op->moe.moe_layer;
-    MOX_TRY(merge_weights(g, &op->moe, &weights));
+    MOX_TRY(make_weights(g, &op->moe));
     if (op->moe.shared[MOX_SLAB_GATE]) {
         MOX_TRY(mox_graph_shared(g, op));
-        mox_graph_lap(g, MOX_SPAN_SHARED, layer, g->n);
+        mox_graph_lap(g, MOX_SPAN_SHARED, op->moe.moe_layer, g->n);
     }
-    if (op->moe
-            .post_norm) { /* what the normed input was for is done: the merge starts from zero, in its place */
-        uint32_t d = g->m->h.d_model;
-        mox_ranks_args zero = {.y = g->h, .n = g->n, .k = d, .ranks = d, .scale = 0.0f}; /* ones times 0 */
-        MOX_TRY(g->ops->ranks(g->ops, g->stream, &zero));
+    if (!op->moe.post_norm) {
+        return MOX_OK;
     }
-    MOX_TRY(run_leases(g, op, weights, n_needs));
+    /* what the normed input was for is done: the merge starts from zero, in its place */
+    uint32_t d = g->m->h.d_model;
+    mox_ranks_args zero = {.y = g->h, .n = g->n, .k = d, .ranks = d, .scale = 0.0f}; /* ones times 0 */
+    return g->ops->ranks(g->ops, g->stream, &zero);
+}
+
+mox_err mox_graph_moe_merge(mox_graph *g, const mox_layer_op *op)
+{
     if (g->cards) {
-        mox_merge_args merge = merge_of(g, op, weights);
+        mox_merge_args merge = merge_of(g, op);
         MOX_TRY(g->ops->merge(g->ops, g->stream, &merge));
-        mox_graph_lap(g, MOX_SPAN_MERGE, layer, 0);
+        mox_graph_lap(g, MOX_SPAN_MERGE, op->moe.moe_layer, 0);
     }
     return op->moe.post_norm ? mox_graph_residual(g, op->moe.post_norm) : MOX_OK;
+}
+
+static mox_err run_experts(mox_graph *g, const mox_layer_op *op, uint32_t n_needs)
+{
+    if (g->cards) { /* the rest stands in the stretches before and behind */
+        return run_leases(g, op, n_needs);
+    }
+    MOX_TRY(make_beside(g, op));
+    MOX_TRY(run_leases(g, op, n_needs));
+    return mox_graph_moe_merge(g, op);
 }
 
 static const mox_layer_op *next_moe(const mox_graph *g, const mox_layer_op *op)
@@ -316,22 +326,24 @@ static void record(mox_graph *g, const mox_layer_op *op)
     }
 }
 
-/* On a card the host learns of the choice by a copy, and of the inputs with it. */
-static mox_err choose(mox_graph *g, const mox_layer_op *op)
+/* On a card the host learns of the choice by a copy, and of the inputs with it; meanwhile the card makes the rest. */
+mox_err mox_graph_moe_choose(mox_graph *g, const mox_layer_op *op)
 {
-    g->layer = op->moe.moe_layer;
     MOX_TRY(route(g, op));
     if (!g->cards) {
         return MOX_OK;
     }
     MOX_TRY(quantise_input(g, op));
-    return mox_moe_card_fetch(g, op);
+    MOX_TRY(mox_moe_card_fetch(g, op));
+    return make_beside(g, op);
 }
 
 mox_err mox_graph_moe(mox_graph *g, const mox_layer_op *op)
 {
-    uint32_t layer = op->moe.moe_layer;
-    MOX_TRY(choose(g, op));
+    uint32_t layer = g->layer = op->moe.moe_layer;
+    if (g->cards) {
+        MOX_TRY(mox_card_wait_computed(mox_card_of(g)));
+    }
     if (g->replay) {
         mox_replay_route(g->replay, op->moe.moe_layer, g->n, g->moe.near_ids);
     }

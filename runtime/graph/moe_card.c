@@ -9,6 +9,7 @@
  * The host waits for two words in memory: for what comes down, and for copies, before RAM slots are given back.
  */
 #include "runtime/core/clock.h"
+#include "runtime/graph/capture.h"
 #include "runtime/graph/card.h"
 
 #include <string.h>
@@ -27,7 +28,7 @@ mox_err mox_moe_card_fetch(mox_graph *g, const mox_layer_op *op)
                                    rows * set->kind[k].row_bytes));
         }
     }
-    return mox_card_wait_computed(mox_card_of(g));
+    return mox_card_tell(mox_card_of(g));
 }
 
 uint32_t mox_moe_card_begin(mox_graph *g, const mox_layer_op *op, uint32_t n_needs)
@@ -51,31 +52,84 @@ static mox_expert_use use_of(const mox_graph *g, const mox_layer_op *op, uint32_
     return use;
 }
 
+/* The first n of these. */
+static mox_experts_args experts_of(const mox_graph *g, const mox_expert_use *uses, uint32_t n)
+{
+    return (mox_experts_args){.use = uses,
+                              .n_uses = n,
+                              .x = mox_weighs_input(&g->m->h) ? g->moe.in_acts.kind : g->h_acts.kind,
+                              .tok = g->moe.tok,
+                              .out_row = g->moe.out_row,
+                              .e = g->moe.e,
+                              .act_f32 = g->dims.act_f32,
+                              .glu = g->m->h.glu,
+                              .scratch = g->moe.scratch,
+                              .scratch_bytes = g->moe.scratch_bytes};
+}
+
 /* Experts cs->uses[0..n). */
 static mox_err launch(mox_graph *g, const mox_layer_op *op, uint32_t n)
 {
-    mox_experts_args a = {.use = g->cards->uses,
-                          .n_uses = n,
-                          .x = mox_weighs_input(&g->m->h) ? g->moe.in_acts.kind : g->h_acts.kind,
-                          .tok = g->moe.tok,
-                          .out_row = g->moe.out_row,
-                          .e = g->moe.e,
-                          .act_f32 = g->dims.act_f32,
-                          .glu = g->m->h.glu,
-                          .scratch = g->moe.scratch,
-                          .scratch_bytes = g->moe.scratch_bytes};
+    mox_experts_args a = experts_of(g, g->cards->uses, n);
     return mox_graph_named(g->ops->experts(g->ops, g->stream, &a), op->layer, "experts");
+}
+
+/* Which row of the input each use takes, and where its output goes. */
+static mox_err queue_rows(mox_graph *g)
+{
+    mox_moe_buffers *b = &g->moe;
+    size_t bytes = (size_t)g->n * g->m->h.top_k * sizeof *b->tok;
+    MOX_TRY(mox_graph_copy(g, b->tok, b->near_tok, bytes));
+    return mox_graph_copy(g, b->out_row, b->near_out_row, bytes);
+}
+
+uint32_t mox_moe_card_most_hits(const mox_graph *g, uint32_t i)
+{
+    uint32_t kept = g->cards->kept[g->m->ops[i].moe.moe_layer], k = g->m->h.top_k;
+    return kept < k ? kept : k;
+}
+
+mox_err mox_moe_card_queue_hits(mox_graph *g, uint32_t i)
+{
+    const mox_layer_op *op = &g->m->ops[i];
+    mox_expert_use shape = {.n = 1};
+    uint32_t n = mox_moe_card_most_hits(g, i);
+    mox_expert_views(&g->m->layouts[op->moe.moe_layer], mox_card_of(g)->memory.ptr, shape.mats);
+    mox_experts_args a = experts_of(g, &shape, n);
+    a.places = g->moe.places;
+    a.most_rows = 1;
+    a.all_rows = n;
+    MOX_TRY(queue_rows(g));
+    MOX_TRY(mox_graph_copy(g, g->moe.places, g->moe.near_places, n * sizeof *g->moe.places));
+    return mox_graph_named(g->ops->experts(g->ops, g->stream, &a), op->layer, "experts");
+}
+
+/* What the captured call reads of the hits. */
+static void name_hits(mox_graph *g, const mox_layer_op *op, uint32_t most)
+{
+    const mox_cards *cs = g->cards;
+    for (uint32_t i = 0; i < most; i++) {
+        mox_expert_place *to = &g->moe.near_places[i];
+        *to = (mox_expert_place){.n = 0};
+        if (i < cs->n_hits) {
+            mox_expert_use use = use_of(g, op, cs->hits[i].expert, cs->hits[i].slot);
+            *to = (mox_expert_place){.slot = cs->hits[i].slot, .first = use.first, .n = use.n};
+            memcpy(to->bias, use.bias, sizeof to->bias);
+        }
+    }
 }
 
 mox_err mox_moe_card_launch(mox_graph *g, const mox_layer_op *op)
 {
     mox_cards *cs = g->cards;
-    mox_moe_buffers *b = &g->moe;
-    size_t bytes = (size_t)g->n * g->m->h.top_k * sizeof *b->tok;
-    MOX_TRY(mox_graph_copy(g, b->tok, b->near_tok, bytes));
-    MOX_TRY(mox_graph_copy(g, b->out_row, b->near_out_row, bytes));
-    for (uint32_t i = 0; i < cs->n_hits; i++) {
-        cs->uses[i] = use_of(g, op, cs->hits[i].expert, cs->hits[i].slot);
+    uint32_t i = (uint32_t)(op - g->m->ops), which = mox_captured_hits(g->m, i);
+    if (cs->n_hits > 0 && mox_is_captured(g, which, g->n)) {
+        name_hits(g, op, mox_moe_card_most_hits(g, i));
+        return mox_captured_launch(g, which);
+    }
+    MOX_TRY(queue_rows(g));
+    for (uint32_t h = 0; h < cs->n_hits; h++) {
+        cs->uses[h] = use_of(g, op, cs->hits[h].expert, cs->hits[h].slot);
     }
     return cs->n_hits ? launch(g, op, cs->n_hits) : MOX_OK;
 }

@@ -6,6 +6,7 @@
  */
 #include "runtime/core/bits.h"
 #include "runtime/core/clock.h"
+#include "runtime/graph/capture.h"
 #include "runtime/graph/card.h"
 
 #include <math.h>
@@ -206,40 +207,6 @@ void mox_graph_lap(mox_graph *g, mox_span_kind kind, uint32_t layer, uint32_t am
     mox_graph_span(g, kind, g->lap_ns, layer, amount);
 }
 
-static mox_err run_ops(mox_graph *g)
-{
-    mox_embed_args embed = {.w = &g->m->token_embd->mat, .ids = g->in.ids, .n = g->n, .y = g->x};
-    MOX_TRY(g->ops->embed(g->ops, g->stream, &embed));
-    MOX_TRY(mox_graph_scale(g, g->x, g->n, g->m->h.d_model, g->m->h.embedding_scale));
-    mox_graph_lap(g, MOX_SPAN_EMBED, 0, g->n);
-    mox_graph *at = g; /* of the card that has the layer */
-    for (uint32_t i = 0; i < g->m->n_ops; i++) {
-        const mox_layer_op *op = &g->m->ops[i];
-        if (g->cancelled && g->cancelled(g->cancel_arg)) {
-            return MOX_FAIL(MOX_E_CANCELLED, "stopped before layer %u", op->layer);
-        }
-        MOX_TRY(mox_cards_enter(g, op->layer, &at));
-        switch (op->kind) {
-        case MOX_LAYER_ATTENTION:
-            MOX_TRY(mox_graph_attention(at, op));
-            mox_graph_lap(at, MOX_SPAN_ATTENTION, op->layer, at->n);
-            break;
-        case MOX_LAYER_DELTA:
-            MOX_TRY(mox_graph_delta(at, op));
-            mox_graph_lap(at, MOX_SPAN_ATTENTION, op->layer, at->n);
-            break;
-        case MOX_LAYER_FFN:
-            MOX_TRY(mox_graph_ffn(at, op));
-            mox_graph_lap(at, MOX_SPAN_FFN, op->layer, at->n);
-            break;
-        case MOX_LAYER_MOE:
-            MOX_TRY(mox_graph_moe(at, op));
-            break;
-        }
-    }
-    return MOX_OK;
-}
-
 mox_err mox_graph_copy(mox_graph *g, void *dst, const void *src, size_t bytes)
 {
     return dst == src ? MOX_OK : g->dev->ops->copy(g->dev, g->stream, dst, src, bytes);
@@ -262,9 +229,10 @@ static mox_err wait_all(mox_graph *g)
 static void be_careful(mox_graph *g, bool on)
 {
     for (uint32_t i = 0; g->cards && i < g->cards->n; i++) {
-        mox_ops *ops = g->cards->graph[i]->ops;
-        if (ops->careful) {
-            ops->careful(ops, on);
+        mox_graph *of = g->cards->graph[i];
+        of->careful = on;
+        if (of->ops->careful) {
+            of->ops->careful(of->ops, on);
         }
     }
 }
@@ -281,14 +249,14 @@ void mox_graph_keep_near(mox_graph *g, const mox_weight *w)
  * is the same, and has a name. */
 static mox_err run_and_check(mox_graph *g)
 {
-    mox_err err = run_ops(g);
+    mox_err err = mox_graph_run_ops(g);
     err = err == MOX_OK ? wait_all(g) : err;
     if (err != MOX_E_NUMERIC || !g->cards) {
         return err;
     }
     mox_err_info first = *mox_err_last();
     be_careful(g, true);
-    err = run_ops(g);
+    err = mox_graph_run_ops(g);
     be_careful(g, false);
     return err != MOX_OK ? err : mox_err_restore(&first);
 }
@@ -304,6 +272,8 @@ static mox_err share_step(mox_graph *g)
         of->step_no = g->step_no;
         of->trace = g->trace;
         of->replay = g->replay;
+        of->cancelled = g->cancelled;
+        of->cancel_arg = g->cancel_arg;
         of->wait_ns = 0;
         of->lap_ns = g->lap_ns;
         MOX_TRY(mox_graph_copy(of, of->in.base, g->near.base, g->near.bytes));
@@ -357,6 +327,24 @@ mox_err mox_graph_step(mox_graph *g, const mox_row *rows, uint32_t n, mox_phase 
     return MOX_OK;
 }
 
+/* Of n rows in g->gather. */
+static mox_err queue_logits(mox_graph *g, uint32_t n, float *y)
+{
+    const mox_model *m = g->m;
+    MOX_TRY_OP(m->h.n_layers, "output norm", mox_graph_norm(g, m->output_norm, g->gather, n, g->h));
+    mox_act_set_clear(&g->h_acts);
+    MOX_TRY_OP(m->h.n_layers, "output",
+               mox_graph_mat_mul(g, m->output, m->output_bias, &g->h_acts, g->h, n, y));
+    MOX_TRY(mox_graph_scale(g, y, n, m->h.n_vocab, m->h.logit_scale));
+    mox_map_args cap = {.kind = MOX_MAP_SOFTCAP, .x = y, .a = m->h.final_softcap, .n = n, .d = m->h.n_vocab};
+    return m->h.final_softcap != 0.0f ? g->ops->map(g->ops, g->stream, &cap) : MOX_OK;
+}
+
+mox_err mox_graph_queue_logits(mox_graph *g, uint32_t n)
+{
+    return queue_logits(g, n, g->far_logits);
+}
+
 mox_err mox_graph_logits(mox_graph *g, const uint32_t *idx, uint32_t n, float *out)
 {
     uint64_t begin = mox_now_ns();
@@ -369,16 +357,8 @@ mox_err mox_graph_logits(mox_graph *g, const uint32_t *idx, uint32_t n, float *o
         MOX_TRY(mox_cards_gather(g, idx, n));
     }
     float *y = g->far_logits ? g->far_logits : out;
-    MOX_TRY_OP(m->h.n_layers, "output norm", mox_graph_norm(g, m->output_norm, g->gather, n, g->h));
-    mox_act_set_clear(&g->h_acts);
-    MOX_TRY_OP(m->h.n_layers, "output",
-               mox_graph_mat_mul(g, m->output, m->output_bias, &g->h_acts, g->h, n, y));
-    MOX_TRY(mox_graph_scale(g, y, n, m->h.n_vocab, m->h.logit_scale));
-    if (m->h.final_softcap != 0.0f) {
-        mox_map_args cap = {
-            .kind = MOX_MAP_SOFTCAP, .x = y, .a = m->h.final_softcap, .n = n, .d = m->h.n_vocab};
-        MOX_TRY(g->ops->map(g->ops, g->stream, &cap));
-    }
+    bool captured = mox_is_captured(g, mox_captured_logits(m), n);
+    MOX_TRY(captured ? mox_captured_launch(g, mox_captured_logits(m)) : queue_logits(g, n, y));
     MOX_TRY(mox_graph_copy(g, out, y, (size_t)n * m->h.n_vocab * sizeof *out));
     MOX_TRY_OP(m->h.n_layers, "output", mox_graph_wait(g));
     g->counters.compute_ns[g->phase] += mox_now_ns() - begin;

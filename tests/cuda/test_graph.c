@@ -20,7 +20,7 @@ typedef struct world {
     mox_dev *dev;
     mox_ops *ops;
     mox_stream *s;
-    mox_graph *graph;
+    mox_dev_graph *graph;
     mox_buf mail, slots, x, rows, e, scratch;
     mox_expert_layout l;
     uint8_t *slot[EXPERTS];

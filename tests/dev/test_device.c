@@ -116,7 +116,7 @@ Test(dev_emu, graphs_are_recorded_once_and_launched_often)
 {
     open_device(EMU_LAZY, 1 << 20, 0);
     mox_stream *s = NULL;
-    mox_graph *g = NULL;
+    mox_dev_graph *g = NULL;
     OK(dev->ops->stream_create(dev, &s));
     mox_buf a = take(400, MOX_MEM_DEVICE), host = take(400, MOX_MEM_PINNED);
     float *x = host.ptr;

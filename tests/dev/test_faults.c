@@ -21,7 +21,7 @@ typedef struct things {
     mox_ops *ops;
     mox_stream *s, *t;
     mox_event *e;
-    mox_graph *g;
+    mox_dev_graph *g;
     mox_buf far, near, mail;
 } things;
 
@@ -110,7 +110,8 @@ static const char *const calls[] = {"cudaGetDeviceCount",     "cudaSetDevice",
                                     "cudaEventQuery",         "cudaStreamWaitEvent",
                                     "cudaMemcpyAsync",        "launch",
                                     "cudaStreamBeginCapture", "cudaStreamEndCapture",
-                                    "cudaGraphInstantiate",   "cudaGraphLaunch"};
+                                    "cudaGraphInstantiate",   "cudaGraphUpload",
+                                    "cudaGraphLaunch"};
 static const char *const givers[] = {
     "cudaFree",         "cudaFreeHost",     "cudaHostUnregister",  "cudaStreamDestroy",
     "cudaEventDestroy", "cudaGraphDestroy", "cudaGraphExecDestroy"};

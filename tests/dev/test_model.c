@@ -57,14 +57,17 @@ Test(dev_model, a_mix_of_types_gives_the_same_bits)
     same_bits("models/quantmix-a.gguf", "quantmix-a", "emu:order=shuffled,sm=75", 1);
 }
 
-enum { SHORT = 12 };
+enum { SHORT = 12, ONE_BY_ONE = 4 };
 
-/* The hash of the logits of a few tokens. */
+/* The hash of the logits of a few tokens, the last ones as answers are: a step each, which is captured on a GPU. */
 static mox_hash128 short_run(const mox_cfg *cfg)
 {
     static const uint32_t tokens[SHORT] = {1, 30, 17, 45, 26, 9, 7, 12, 40, 3, 8, 27};
     mox_ctx *ctx = fx_open(cfg);
-    fx_ok(mox_eval(ctx, 0, tokens, SHORT, true, NULL, NULL), "eval");
+    fx_ok(mox_eval(ctx, 0, tokens, SHORT - ONE_BY_ONE, true, NULL, NULL), "eval");
+    for (int i = SHORT - ONE_BY_ONE; i < SHORT; i++) {
+        fx_ok(mox_eval(ctx, 0, tokens + i, 1, true, NULL, NULL), "eval");
+    }
     const mox_hash128 h = mox_logits_hash(ctx);
     mox_close(&ctx);
     return h;
@@ -121,13 +124,15 @@ Test(dev_model, what_a_gpu_cannot_do_is_refused_at_open)
 Test(dev_model, a_step_whose_call_fails_says_which)
 {
     static const char *const devices[] = {"emu:fail=launch@20", "emu:fail=cudaMemcpyAsync@30",
-                                          "emu:fail=cudaStreamSynchronize@3"};
-    static const char *const says[] = {"launched", "cudaMemcpyAsync", "cudaStreamSynchronize"};
-    for (int i = 0; i < 3; i++) {
+                                          "emu:fail=cudaStreamSynchronize@3", "emu:fail=cudaGraphLaunch@1"};
+    static const char *const says[] = {"launched", "cudaMemcpyAsync", "cudaStreamSynchronize",
+                                       "cudaGraphLaunch"};
+    for (int i = 0; i < 4; i++) {
         char path[1024];
         mox_ctx *ctx = NULL;
         mox_cfg cfg = on_gpu(fx_plain("models/mixtral-a.gguf", 100, path, sizeof path), devices[i], 8);
         const uint32_t tokens[4] = {1, 2, 3, 4};
+        cfg.cuda_graph = i == 3; /* else the calls are counted while graphs are captured */
         fx_ok(mox_open(&ctx, &cfg), "open");
         cr_assert_eq(mox_eval(ctx, 0, tokens, 4, false, NULL, NULL), MOX_E_DEVICE, "%s", devices[i]);
         cr_assert(strstr(mox_err_last()->msg, says[i]) != NULL, "%s", mox_err_last()->msg);

@@ -292,6 +292,13 @@ extern "C" cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, u
     return cudaSuccess;
 }
 
+extern "C" cudaError_t cudaGraphUpload(cudaGraphExec_t x, cudaStream_t s)
+{
+    (void)x, (void)s;
+    EMU_ENTER();
+    return cudaSuccess;
+}
+
 /* How long the nodes take: engines in parallel, edges respected. */
 static double graph_cost(const CUgraph_st &g)
 {

@@ -21,7 +21,6 @@
 typedef struct timing_cfg {
     mox_machine machine;
     uint64_t vram_bytes;
-    bool captured;   /* as if all launches and copies were nodes of graphs */
     bool one_stream; /* all streams of the device are one: what overlap is worth */
 } timing_cfg;
 
@@ -33,7 +32,7 @@ double timing_now(void); /* s */
 typedef struct timing_counts {
     double up_s, compute_s, both_s; /* busy: copies to the device, its kernels, both at a time */
     double cpu_s;
-    uint64_t up_bytes, launches, copies;
+    uint64_t up_bytes, launches, copies, graphs; /* of graphs only their own launches */
 } timing_counts;
 timing_counts timing_counted(void);
 void timing_counts_clear(void);

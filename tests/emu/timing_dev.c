@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define LAUNCH_S       (t.cfg.captured ? GRAPH_LAUNCH_S : 5e-6)
+#define LAUNCH_S       5e-6
 #define GRAPH_LAUNCH_S 1.5e-6
 #define LOOK_S         1e-7 /* the host reads a word */
 #define SMALL_COPY     (1u << 20)
@@ -24,7 +24,7 @@ enum {
     MAX_SPANS = 1 << 18,
     MAX_WRITES = 4096,
     MAX_BUFS = 64,
-    MAX_NODES = 1 << 14,
+    MAX_NODES = 1 << 11,
     LOOKS = 40
 };
 
@@ -46,6 +46,13 @@ typedef struct flag_write {
 typedef struct node {
     int engine;
     double cost;
+    /* or what follows from memory as it is when the graph is launched: positions, experts */
+    double (*cost_then)(const struct node *n);
+    union {
+        mox_attention_args attention;
+        mox_experts_args experts;
+    } args;
+    mox_expert_use shape; /* of the experts */
     volatile uint32_t *flag;
     uint32_t value;
     void *dst;
@@ -53,19 +60,19 @@ typedef struct node {
     size_t bytes;
 } node;
 
-struct mox_graph {
+struct mox_dev_graph {
     size_t n;
     node nodes[MAX_NODES];
 };
 
 struct mox_stream {
     double own_end, *end;
-    mox_graph *capture;
+    mox_dev_graph *capture;
 };
 
 struct mox_event {
     double at;
-    mox_graph *capture;
+    mox_dev_graph *capture;
 };
 
 static struct {
@@ -178,7 +185,7 @@ static void run_copy(void *dst, const void *src, size_t bytes)
     }
 }
 
-static mox_err add_node(mox_graph *g, node n)
+static mox_err add_node(mox_dev_graph *g, node n)
 {
     if (g->n == MAX_NODES) {
         return MOX_FAIL(MOX_E_DEVICE, "timing: a graph of more than %d nodes", MAX_NODES);
@@ -377,7 +384,7 @@ static mox_err graph_begin(mox_dev *dev, mox_stream *s)
     return s->capture ? MOX_OK : MOX_FAIL(MOX_E_NO_MEMORY, "timing: no memory for a graph");
 }
 
-static mox_err graph_end(mox_dev *dev, mox_stream *s, mox_graph **out)
+static mox_err graph_end(mox_dev *dev, mox_stream *s, mox_dev_graph **out)
 {
     (void)dev;
     *out = s->capture;
@@ -385,13 +392,14 @@ static mox_err graph_end(mox_dev *dev, mox_stream *s, mox_graph **out)
     return MOX_OK;
 }
 
-static mox_err graph_launch(mox_dev *dev, mox_graph *g, mox_stream *s)
+static mox_err graph_launch(mox_dev *dev, mox_dev_graph *g, mox_stream *s)
 {
     (void)dev;
     enqueue(s, NO_ENGINE, LAUNCH_S);
+    t.counts.graphs++;
     for (size_t i = 0; i < g->n; i++) {
         const node *n = &g->nodes[i];
-        double end = enqueue(s, n->engine, n->cost);
+        double end = enqueue(s, n->engine, n->cost_then ? n->cost_then(n) : n->cost);
         if (n->flag) {
             MOX_TRY(write_at(end, n->flag, n->value));
         } else if (n->dst) {
@@ -402,7 +410,7 @@ static mox_err graph_launch(mox_dev *dev, mox_graph *g, mox_stream *s)
     return MOX_OK;
 }
 
-static void graph_destroy(mox_dev *dev, mox_graph **g)
+static void graph_destroy(mox_dev *dev, mox_dev_graph **g)
 {
     (void)dev;
     free(*g);
@@ -440,16 +448,21 @@ static const mox_dev_ops dev_ops = {.name = "timing",
 
 /* ---- operations ---- */
 
-static mox_err launch(mox_stream *s, timing_price p)
+static double cost_of(timing_price p, double launch_s)
 {
     const mox_machine *m = &t.cfg.machine;
     double busy = fmax((p.bytes - p.host_bytes) / m->vram_bps, p.ops / m->gpu_ops);
     busy = fmax(busy, p.host_bytes / fmin(m->link_bps, m->dram_bps)); /* read where they lie */
+    return p.launches * launch_s + busy;
+}
+
+static mox_err launch(mox_stream *s, timing_price p)
+{
     if (s->capture) {
-        return add_node(s->capture, (node){.engine = COMPUTE, .cost = p.launches * GRAPH_LAUNCH_S + busy});
+        return add_node(s->capture, (node){.engine = COMPUTE, .cost = cost_of(p, GRAPH_LAUNCH_S)});
     }
     t.counts.launches += p.launches;
-    enqueue(s, COMPUTE, p.launches * LAUNCH_S + busy);
+    enqueue(s, COMPUTE, cost_of(p, LAUNCH_S));
     return MOX_OK;
 }
 
@@ -481,6 +494,30 @@ static mox_err on_cpu(timing_price p)
 TIMING_OPERATIONS(X)
 #undef X
 
+static double attention_then(const node *n)
+{
+    return cost_of(timing_price_attention(&n->args.attention), GRAPH_LAUNCH_S);
+}
+
+static mox_err far_attention_or_node(mox_ops *o, mox_stream *s, const mox_attention_args *a)
+{
+    node n = {.engine = COMPUTE, .cost_then = attention_then, .args.attention = *a};
+    return s->capture ? add_node(s->capture, n) : far_attention(o, s, a);
+}
+
+static double experts_then(const node *n)
+{
+    mox_experts_args a = n->args.experts;
+    a.use = &n->shape;
+    return cost_of(timing_price_experts(&a), GRAPH_LAUNCH_S);
+}
+
+static mox_err far_experts_or_node(mox_ops *o, mox_stream *s, const mox_experts_args *a)
+{
+    node n = {.engine = COMPUTE, .cost_then = experts_then, .args.experts = *a, .shape = a->use[0]};
+    return s->capture && a->places ? add_node(s->capture, n) : far_experts(o, s, a);
+}
+
 static mox_err far_check(mox_ops *o, mox_stream *s)
 {
     (void)o;
@@ -508,6 +545,8 @@ static mox_err ops_create(mox_ops **out, bool far)
 #define X(op) o->op = far ? far_##op : near_##op;
     TIMING_OPERATIONS(X)
 #undef X
+    o->attention = far ? far_attention_or_node : near_attention;
+    o->experts = far ? far_experts_or_node : near_experts;
     o->check = far ? far_check : NULL;
     o->careful = far ? far_careful : NULL;
     o->destroy = ops_destroy;

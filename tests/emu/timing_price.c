@@ -146,11 +146,12 @@ timing_price timing_price_experts(const mox_experts_args *a)
 {
     timing_price p = {.launches = 6};
     for (uint32_t i = 0; i < a->n_uses; i++) {
-        const mox_expert_use *u = &a->use[i];
-        for (int s = 0; s < MOX_SLABS; s++) {
-            add_mat(&p, &u->mats[s], u->n);
+        const mox_expert_use *u = &a->use[a->places ? 0 : i];
+        const uint32_t n = a->places ? a->places[i].n : u->n;
+        for (int s = 0; n > 0 && s < MOX_SLABS; s++) {
+            add_mat(&p, &u->mats[s], n);
         }
-        p.bytes += floats(u->n * (2.0 * u->mats[MOX_SLAB_GATE].cols + 5.0 * u->mats[MOX_SLAB_GATE].rows));
+        p.bytes += floats(n * (2.0 * u->mats[MOX_SLAB_GATE].cols + 5.0 * u->mats[MOX_SLAB_GATE].rows));
     }
     if (a->merge) {
         timing_price merge = timing_price_merge(a->merge);

@@ -1,5 +1,6 @@
 /* The same answer whatever a device computes: one logits hash per model over devices, experts in VRAM, ways to treat those
- * that are not there, experts in RAM, micro-batches, policies, and orders in which an emulated GPU does what is queued.
+ * that are not there, experts in RAM, micro-batches, policies, and, of an emulated GPU, steps as graphs or call by call and
+ * orders in which it does what is queued.
  *
  * The reference has no device. In every other configuration some tokens are a prompt and the rest are decoded one by one, so
  * that moving in, going down and `auto` are met as in a run; its hash must be the reference's, and its counters must add
@@ -17,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { F_DEVICE, F_VRAM, F_MISS, F_RAM, F_BATCH, F_POLICY, F_STREAM, N_FACTORS };
+enum { F_DEVICE, F_VRAM, F_MISS, F_RAM, F_BATCH, F_POLICY, F_GRAPH, F_STREAM, N_FACTORS };
 enum { MAX_CONFIGS = 16384, MAX_DEVICES = COVER_MAX_LEVELS, DECODED = 8, MANY = 64 };
 
 /* Experts in VRAM: a number below 2, else per cent. */
@@ -29,10 +30,11 @@ static const char *const policies[] = {"dlfu", "lru"}; /* by a margin; always */
 static const char *device_dir;                         /* of modules; NULL: beside this program */
 static const char *devices[MAX_DEVICES] = {"cpu:vram=256M", "cpu:vram=256M,n=2"};
 /* of the emulator */
+static const char *const graphs[] = {"auto", "off"};
 static const char *const streams[] = {"policy=lazy",          "policy=eager",         "policy=random,seed=1",
                                       "policy=random,seed=2", "policy=random,seed=3", "policy=random,seed=4",
                                       "policy=random,seed=5"};
-static uint8_t n_levels[N_FACTORS] = {2, 5, 4, 2, 3, 2, 1};
+static uint8_t n_levels[N_FACTORS] = {2, 5, 4, 2, 3, 2, 1, 1};
 
 typedef struct run_args {
     bool full;
@@ -66,9 +68,10 @@ static void describe(const cover_config *c, char *out, size_t n)
     name_device(c, device, sizeof device);
     double v = vram[c->level[F_VRAM]];
     snprintf(out, n,
-             "--device %s --vram-experts %.0f%s --miss %s --ram-experts %.0f%% --batch %u --policy %s",
+             "--device %s --vram-experts %.0f%s --miss %s --ram-experts %.0f%% --batch %u --policy %s "
+             "--cuda-graph %s",
              device, v, v < 2 ? "" : "%", mox_miss_name(misses[c->level[F_MISS]]), ram_pct[c->level[F_RAM]],
-             batches[c->level[F_BATCH]], policies[c->level[F_POLICY]]);
+             batches[c->level[F_BATCH]], policies[c->level[F_POLICY]], graphs[c->level[F_GRAPH]]);
 }
 
 static void fill_cfg(mox_cfg *cfg, const char *model, uint32_t tokens, const cover_config *c)
@@ -91,6 +94,7 @@ static void fill_cfg(mox_cfg *cfg, const char *model, uint32_t tokens, const cov
         cfg->ram.pct = ram_pct[c->level[F_RAM]];
         cfg->n_batch = batches[c->level[F_BATCH]];
         cfg->policy = policies[c->level[F_POLICY]];
+        cfg->cuda_graph = c->level[F_GRAPH] == 0;
     }
 }
 
@@ -220,7 +224,8 @@ static bool check_model(const run_args *a, const char *path)
     for (uint32_t i = 0; ok && i < n; i++) {
         char text[256];
         describe(&set[i], text, sizeof text);
-        bool again = a->full && !emulated(&set[i]) && set[i].level[F_STREAM] != 0;
+        bool again =
+            a->full && !emulated(&set[i]) && (set[i].level[F_STREAM] != 0 || set[i].level[F_GRAPH] != 0);
         if (!again && (!a->only || strstr(text, a->only))) {
             ran++;
             bool emu = emulated(&set[i]);
@@ -239,6 +244,7 @@ static bool check_model(const run_args *a, const char *path)
 static void read_devices(char *list)
 {
     n_levels[F_DEVICE] = 0;
+    n_levels[F_GRAPH] = strstr(list, "emu") ? sizeof graphs / sizeof graphs[0] : 1;
     n_levels[F_STREAM] = strstr(list, "emu") ? sizeof streams / sizeof streams[0] : 1;
     for (char *word = strtok(list, " "); word && n_levels[F_DEVICE] < MAX_DEVICES; word = strtok(NULL, " ")) {
         devices[n_levels[F_DEVICE]++] = word;
