@@ -33,11 +33,13 @@ static const uint32_t item_bytes[RINGS] = {sizeof(mox_trace_record), sizeof(mox_
                                            sizeof(mox_trace_span)};
 
 typedef struct ring {
-    _Alignas(CACHE_LINE) _Atomic uint64_t head; /* producer */
+    _Alignas(CACHE_LINE) _Atomic uint64_t head; /* this line is the producer's */
     uint64_t dropped;
-    _Alignas(CACHE_LINE) _Atomic uint64_t tail; /* who writes */
-    _Alignas(CACHE_LINE) uint8_t *items;
+    uint8_t *items;
     uint32_t capacity;
+    uint32_t at;   /* head in the ring: a division would cost more than the rest of a record */
+    uint32_t left; /* records until the thread is woken */
+    _Alignas(CACHE_LINE) _Atomic uint64_t tail; /* who writes */
 } ring;
 
 struct mox_trace_writer {
@@ -162,17 +164,25 @@ static uint8_t *next_item(mox_trace_writer *w, int which)
         }
         drain(w, which);
     }
-    return r->items + head % r->capacity * item_bytes[which];
+    return r->items + (size_t)r->at * item_bytes[which];
+}
+
+static uint32_t quarter_of(const ring *r)
+{
+    return r->capacity / QUARTERS ? r->capacity / QUARTERS : 1;
 }
 
 static void item_is_there(mox_trace_writer *w, int which)
 {
     ring *r = &w->ring[which];
     uint64_t head = atomic_load_explicit(&r->head, memory_order_relaxed) + 1;
-    uint64_t quarter = r->capacity / QUARTERS ? r->capacity / QUARTERS : 1;
     atomic_store_explicit(&r->head, head, memory_order_release);
-    if (!w->direct && head % quarter == 0) {
-        sem_post(&w->wake);
+    r->at = r->at + 1 < r->capacity ? r->at + 1 : 0;
+    if (--r->left == 0) {
+        r->left = quarter_of(r);
+        if (!w->direct) {
+            sem_post(&w->wake);
+        }
     }
 }
 
@@ -236,6 +246,7 @@ static mox_err take_memory(mox_trace_writer **out, const mox_trace_cfg *cfg)
     for (int i = 0; i < RINGS; i++) {
         w->ring[i].items = at;
         w->ring[i].capacity = capacity_of(cfg, i);
+        w->ring[i].left = quarter_of(&w->ring[i]);
         at += (size_t)w->ring[i].capacity * item_bytes[i];
     }
     w->direct = cfg->direct;
