@@ -314,8 +314,14 @@ static void take_moe(mox_graph *g, unsigned kinds, rooms *r)
     take_moe_near(g, kinds, r->near);
     b->ahead_h = take_f32(r->far, MOX_AHEAD_ROWS, h->d_model);
     uint32_t guessed = mox_store_guess_ranks(h->top_k, h->n_experts);
-    b->ahead_ids = take_u32(r->far, MOX_AHEAD_ROWS * guessed);
-    b->ahead_weights = take_f32(r->far, MOX_AHEAD_ROWS, guessed);
+    for (int i = 0; i < MOX_AHEAD_LAYERS; i++) {
+        b->ahead[i].ids = b->ahead[i].near_ids = take_u32(r->far, MOX_AHEAD_ROWS * guessed);
+        b->ahead[i].weights = b->ahead[i].near_weights = take_f32(r->far, MOX_AHEAD_ROWS, guessed);
+        if (g->dev_arena) {
+            b->ahead[i].near_ids = take_u32(r->near, MOX_AHEAD_ROWS * guessed);
+            b->ahead[i].near_weights = take_f32(r->near, MOX_AHEAD_ROWS, guessed);
+        }
+    }
 }
 
 static void take_inputs(const mox_graph *g, mox_arena *a, mox_step_inputs *in)

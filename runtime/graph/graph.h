@@ -24,6 +24,7 @@ enum {
     MOX_LOGITS_ROWS = 32,  /* rows of logits made at a time where the caller has no room for all */
     MOX_CHUNK_ROWS = 128,  /* rows given to one FFN call: bounds the scratch of wide models */
     MOX_AHEAD_ROWS = 16,   /* look-ahead works for steps of at most so many rows */
+    MOX_AHEAD_LAYERS = 2,  /* and so far ahead */
     MOX_RING_SLACK = 1024, /* positions that a windowed layer keeps beside its window: states.c */
     MOX_STATE_SLOTS = 3,   /* of a sequence's recurrent state: states.c */
 };
@@ -106,9 +107,14 @@ typedef struct mox_moe_buffers {                  /* valid within one MoE op */
     mox_act_set in_acts;
     void *scratch;
     size_t scratch_bytes;
-    float *ahead_h;       /* [MOX_AHEAD_ROWS][d] */
-    uint32_t *ahead_ids;  /* [MOX_AHEAD_ROWS][mox_store_guess_ranks] */
-    float *ahead_weights; /* the same */
+    float *ahead_h; /* [MOX_AHEAD_ROWS][d] */
+    /* Of the next layer with experts and the one behind it, [MOX_AHEAD_ROWS][mox_store_guess_ranks] each; where the host reads
+     * them; and whether a card refused to compute them. */
+    struct {
+        uint32_t *ids, *near_ids;
+        float *weights, *near_weights;
+        bool refused;
+    } ahead[MOX_AHEAD_LAYERS];
 } mox_moe_buffers;
 
 typedef struct mox_cards mox_cards; /* card.h */

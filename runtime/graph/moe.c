@@ -279,31 +279,79 @@ static const mox_layer_op *next_moe(const mox_graph *g, const mox_layer_op *op)
     return NULL;
 }
 
-/* Guess a coming MoE layer's experts: its norm and router on the hidden state as it is now. The guess only
- * starts reads; a failure of the guess is no failure of the step. */
+/* Is a coming layer's choice worth a guess: may experts of it have to be read? */
+static bool may_read(const mox_graph *g, const mox_layer_op *next)
+{
+    uint32_t n = g->m->h.n_experts;
+    if (!g->dims.look_ahead || !next) {
+        return false;
+    }
+    uint32_t layer = next->moe.moe_layer;
+    return g->kept[layer] + (g->cards ? g->cards->kept[layer] : 0) < n;
+}
+
+/* So many uses that hardly an expert will not be needed. */
+static bool needs_all(const mox_graph *g)
+{
+    return g->n * g->m->h.top_k >= USES_OF_ALL * g->m->h.n_experts;
+}
+
+/* Few rows, and the layer's router where the hidden state is. */
+static bool can_ask(const mox_graph *g, const mox_layer_op *next)
+{
+    return may_read(g, next) && !needs_all(g) && g->n <= MOX_AHEAD_ROWS &&
+           (!g->cards || g->cards->of_layer[next->layer] == g->card);
+}
+
+/* A coming layer's norm and router on the hidden state as it is now. */
+static mox_err ask(mox_graph *g, const mox_layer_op *next, uint32_t at)
+{
+    mox_moe_buffers *b = &g->moe;
+    mox_router_args a = router_of(g, &next->moe, b->ahead_h);
+    a.k = mox_store_guess_ranks(g->m->h.top_k, g->m->h.n_experts);
+    a.ids = b->ahead[at].ids;
+    a.weights = b->ahead[at].weights;
+    MOX_TRY(mox_graph_norm(g, next->moe.norm, g->x, g->n, b->ahead_h));
+    MOX_TRY(g->ops->router(g->ops, g->stream, &a));
+    MOX_TRY(mox_graph_copy(g, b->ahead[at].near_ids, a.ids, (size_t)a.n * a.k * sizeof *a.ids));
+    return mox_graph_copy(g, b->ahead[at].near_weights, a.weights, (size_t)a.n * a.k * sizeof *a.weights);
+}
+
+/* A card is asked together with the layer's own choice, since the host waits for that anyway; in prompts too, since a
+ * captured step is the same for both. */
+static mox_err ask_card(mox_graph *g, const mox_layer_op *op)
+{
+    const mox_layer_op *next = next_moe(g, op);
+    for (uint32_t at = 0; at < MOX_AHEAD_LAYERS; at++, next = next ? next_moe(g, next) : NULL) {
+        mox_err err = can_ask(g, next) ? ask(g, next, at) : MOX_OK;
+        g->moe.ahead[at].refused = err == MOX_E_NUMERIC; /* the layer itself will say so */
+        if (err != MOX_OK && err != MOX_E_NUMERIC) {
+            return err;
+        }
+    }
+    return MOX_OK;
+}
+
+/* Guess a coming MoE layer's experts. The guess only starts reads; a failure of the guess is no failure of the step. */
 static void guess(mox_graph *g, const mox_layer_op *next, mox_guess_kind kind)
 {
-    const mox_hparams *h = &g->m->h;
-    if (!g->dims.look_ahead || g->cards || !next || g->kept[next->moe.moe_layer] == h->n_experts) {
+    bool late = kind == MOX_GUESS_NEXT_LATE || kind == MOX_GUESS_SECOND_LATE;
+    uint32_t at = kind == MOX_GUESS_SECOND || kind == MOX_GUESS_SECOND_LATE;
+    if (!may_read(g, next)) {
         return;
     }
-    if (g->n * h->top_k >= USES_OF_ALL * h->n_experts) {
-        if (kind == MOX_GUESS_NEXT || kind == MOX_GUESS_NEXT_LATE) {
+    if (needs_all(g)) {
+        if (at == 0) {
             mox_store_predict_all(g->store, next->moe.moe_layer);
         }
         return;
     }
-    if (g->phase != MOX_PHASE_DECODE || g->n > MOX_AHEAD_ROWS) {
+    if (g->phase != MOX_PHASE_DECODE || !can_ask(g, next)) {
         return;
     }
-    mox_moe_buffers *b = &g->moe;
-    mox_router_args a = router_of(g, &next->moe, b->ahead_h);
-    a.k = mox_store_guess_ranks(h->top_k, h->n_experts);
-    a.ids = b->ahead_ids;
-    a.weights = b->ahead_weights;
-    if (mox_graph_norm(g, next->moe.norm, g->x, g->n, b->ahead_h) == MOX_OK &&
-        g->ops->router(g->ops, g->stream, &a) == MOX_OK) {
-        mox_store_guess(g->store, kind, next->moe.moe_layer, b->ahead_ids, b->ahead_weights, g->n);
+    if (g->cards ? !late && !g->moe.ahead[at].refused : ask(g, next, at) == MOX_OK) {
+        mox_store_guess(g->store, kind, next->moe.moe_layer, g->moe.ahead[at].near_ids,
+                        g->moe.ahead[at].near_weights, g->n);
     }
 }
 
@@ -334,6 +382,7 @@ mox_err mox_graph_moe_choose(mox_graph *g, const mox_layer_op *op)
         return MOX_OK;
     }
     MOX_TRY(quantise_input(g, op));
+    MOX_TRY(ask_card(g, op));
     MOX_TRY(mox_moe_card_fetch(g, op));
     return make_beside(g, op);
 }

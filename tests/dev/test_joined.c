@@ -161,6 +161,48 @@ static void keep_lines(void *ctx, mox_log_level level, const char *text)
     snprintf(logged + n, sizeof logged - n, "%s\n", text);
 }
 
+/* Tokens one by one with few experts in memory; what became of reads ahead. */
+static mox_prefetch_counters decoded(const mox_cfg *cfg, mox_hash128 *hash)
+{
+    static float logits[1 << 12];
+    mox_counters c;
+    mox_ctx *ctx = fx_open(cfg);
+    for (uint32_t i = 0; i < 24; i++) {
+        mox_row row = {.pos = i, .token = (i * 7 + 3) % 50, .want_logits = true};
+        fx_ok(mox_step(ctx, &row, 1, MOX_PHASE_DECODE, logits), "step");
+    }
+    mox_get_counters(ctx, &c, NULL);
+    *hash = mox_logits_hash(ctx);
+    mox_close(&ctx);
+    return c.prefetch;
+}
+
+/* While a card computes a layer, experts that the next one will need are read, if neither it nor RAM has them. The model
+ * has two layers: on two cards neither can tell what the other's will be. */
+Test(dev_joined, experts_of_the_next_layer_are_read_while_a_card_computes)
+{
+    static const char *const devices[] = {NULL, "cpu:vram=64M", "cpu:vram=64M,n=2", "emu", "emu:n=2"};
+    mox_hash128 want = {0}, got;
+    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
+        char path[1024];
+        const char *name = devices[i] ? devices[i] : "no device";
+        mox_cfg cfg = hybrid(devices[i], path, sizeof path);
+        cfg.ram.pct = 13;
+        cfg.vram.pct = devices[i] ? 25 : 0;
+        cfg.look_ahead = true;
+        mox_prefetch_counters p = decoded(&cfg, &got);
+        want = i == 0 ? got : want;
+        cr_assert(same(&got, &want), "%s", name);
+        bool border = strstr(name, "n=2") != NULL;
+        cr_assert_eq(p.issued == 0, border, "%s: %llu read ahead", name, (unsigned long long)p.issued);
+        cr_assert(border || p.used + p.late > 0, "%s: nothing that was read ahead was used", name);
+        cfg.look_ahead = false;
+        p = decoded(&cfg, &got);
+        cr_assert(same(&got, &want), "%s", name);
+        cr_assert_eq(p.issued, 0, "%s", name);
+    }
+}
+
 /* What a run with the nth call failing gives: right tokens, with a line if it was a graph that could not be captured, or
  * an error that names the call. False: there was no nth call. */
 static bool reached(const char *call, uint64_t nth, const mox_hash128 *want)
