@@ -16,6 +16,7 @@ void mox_store_cfg_defaults(mox_store_cfg *cfg)
     *cfg = (mox_store_cfg){
         .layout = {.n_slabs = 3, .row_group = 16},
         .policy = mox_policy_by_name("auto"),
+        .margin = MOX_ADMIT_ALWAYS,
         .look_ahead = true,
         .io = MOX_IO_AUTO,
         .verify = MOX_VERIFY_SAMPLE,

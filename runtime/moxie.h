@@ -43,7 +43,11 @@ typedef struct mox_cfg {
     mox_io_mode io;
     uint32_t io_depth; /* most reads in flight; 0 = as the plan finds best */
     mox_verify verify;
-    const char *policy;     /* "auto", "lru", "lfu", "dlfu", "static" */
+    const char *policy; /* "auto", "lru", "lfu", "dlfu", "static" */
+    float
+        margin; /* heat by which an expert must beat the one whose place it takes; default -1: none in RAM, 1 in VRAM */
+    /* A digit for each layer with experts: how many of it stay in RAM, relative to the others. NULL, "even": equal shares. */
+    const char *layer_shares;
     bool look_ahead;        /* default true */
     int isa;                /* mox_isa, -1 = best present */
     const char *device_dir; /* where its module lies; NULL: beside the program */

@@ -42,6 +42,7 @@ void mox_cfg_defaults(mox_cfg *cfg)
                      .io = MOX_IO_AUTO,
                      .verify = MOX_VERIFY_SAMPLE,
                      .policy = "auto",
+                     .margin = -1,
                      .look_ahead = true,
                      .cuda_graph = true,
                      .isa = -1,

@@ -42,18 +42,8 @@ static void word(text *t, const char *key, const char *value)
 
 static void machine(text *t)
 {
-    char row[256], name[160] = "unknown processor";
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    while (f && fgets(row, sizeof row, f)) {
-        const char *colon = strncmp(row, "model name", 10) == 0 ? strchr(row, ':') : NULL;
-        if (colon) {
-            snprintf(name, sizeof name, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
-            break;
-        }
-    }
-    if (f) {
-        fclose(f);
-    }
+    char name[160];
+    mox_host_cpu_name("", name, sizeof name);
     word(t, "machine", name);
     line(t, "machine_ram %llu\n", (unsigned long long)mox_host_total_bytes());
 }

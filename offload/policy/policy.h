@@ -29,8 +29,8 @@ typedef struct mox_policy_view {
     uint32_t n_experts;
     uint64_t step; /* counts layer steps of this layer */
     /* Heat by which a candidate must beat the victim (dlfu). Where admission moves no bytes (the RAM tier
-     * swaps slot roles) it is MOX_ADMIT_ALWAYS: recorded Mixtral routing loses 2 points of hit rate to any
-     * margin. */
+     * swaps slot roles) it is as a rule MOX_ADMIT_ALWAYS: recorded Mixtral routing loses 2 points of hit rate to
+     * any margin. */
     float margin;
 } mox_policy_view;
 

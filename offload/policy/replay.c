@@ -246,7 +246,9 @@ void mox_replay_classes(const uint64_t *slot_bytes, uint32_t n_layers, uint32_t 
     }
 }
 
-mox_err mox_replay(const mox_replay_cfg *cfg, mox_replay_result *out, mox_replay_result *per_layer)
+/* counted NULL: all steps. */
+static mox_err play_all(const mox_replay_cfg *cfg, const uint8_t *counted, mox_replay_result *out,
+                        mox_replay_result *per_layer)
 {
     MOX_TRY(mox_replay_check(cfg));
     size_t cells = (size_t)cfg->n_layers * cfg->n_experts;
@@ -278,6 +280,9 @@ mox_err mox_replay(const mox_replay_cfg *cfg, mox_replay_result *out, mox_replay
     for (size_t i = 0; i < cfg->n_steps; i++) {
         mox_replay_result count = {0};
         play(&r, &cfg->steps[i], &count);
+        if (counted && !counted[i]) {
+            continue;
+        }
         out->uses += count.uses;
         out->hits += count.hits;
         out->loads += count.loads;
@@ -302,4 +307,14 @@ done:
     free(r.open_at);
     free(r.transit);
     return err;
+}
+
+mox_err mox_replay(const mox_replay_cfg *cfg, mox_replay_result *out, mox_replay_result *per_layer)
+{
+    return play_all(cfg, NULL, out, per_layer);
+}
+
+mox_err mox_replay_part(const mox_replay_cfg *cfg, const uint8_t *counted, mox_replay_result *out)
+{
+    return play_all(cfg, counted, out, NULL);
 }

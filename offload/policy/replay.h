@@ -45,6 +45,9 @@ typedef struct mox_replay_result {
  * Threads: any, no shared state. */
 MOX_NODISCARD mox_err mox_replay(const mox_replay_cfg *cfg, mox_replay_result *out,
                                  mox_replay_result *per_layer);
+/* mox_replay_part: all steps are played, those with counted [n_steps] count in the totals. */
+MOX_NODISCARD mox_err mox_replay_part(const mox_replay_cfg *cfg, const uint8_t *counted,
+                                      mox_replay_result *out);
 /* mox_replay_classes: size_class of layers with such slots. */
 void mox_replay_classes(const uint64_t *slot_bytes, uint32_t n_layers, uint32_t *size_class);
 

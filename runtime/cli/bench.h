@@ -51,6 +51,8 @@ typedef struct mox_bench_spread {
     double median, min, max;
 } mox_bench_spread;
 
+/* Sorts v; n > 0. */
+mox_bench_spread mox_bench_spread_of(double *v, uint32_t n);
 /* Tokens per second over the repetitions. */
 mox_bench_spread mox_bench_speed(const mox_bench_test *t);
 void mox_bench_json(const mox_bench *b);

@@ -23,8 +23,7 @@ static double per(double a, double b)
     return b > 0 ? a / b : 0;
 }
 
-/* Sorts. */
-static mox_bench_spread spread_of(double *v, uint32_t n)
+mox_bench_spread mox_bench_spread_of(double *v, uint32_t n)
 {
     qsort(v, n, sizeof *v, by_value);
     double median = n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
@@ -37,7 +36,7 @@ mox_bench_spread mox_bench_speed(const mox_bench_test *t)
     for (uint32_t i = 0; i < t->n_reps; i++) {
         v[i] = per(t->reps[i].tokens, t->reps[i].seconds);
     }
-    return spread_of(v, t->n_reps);
+    return mox_bench_spread_of(v, t->n_reps);
 }
 
 typedef struct tier_rates {
@@ -121,7 +120,7 @@ static test_shares shares_of(const mox_bench *b, const mox_bench_test *t)
         }
     }
     for (int k = 0; k < CEILINGS; k++) {
-        s.of[k] = spread_of(v[k], t->n_reps);
+        s.of[k] = mox_bench_spread_of(v[k], t->n_reps);
         s.nearest = s.of[k].median > s.of[s.nearest].median ? k : s.nearest;
     }
     return s;

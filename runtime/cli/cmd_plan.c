@@ -12,13 +12,15 @@
 
 #include "kernels/ceilings/ceilings.h"
 #include "offload/io.h"
+#include "runtime/plan/placement.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { PROBE_RAM = 256 << 20, PROBE_DISK = 128 << 20, SWEEP = 9 };
-#define CPU_SHARE 0.9  /* of the read ceiling that products reach, docs/numbers.md */
+#define CPU_SHARE 0.9 /* of the read ceiling that products reach, docs/numbers.md */
+#define USUAL_RAM (32ull << 30)
 #define OPS_SHARE 0.25 /* of the integer ceiling that a prompt reaches; assumed */
 
 /* A file that was cut off after its header has nothing to read at speed: the drive is then assumed. */
@@ -32,25 +34,52 @@ static void measure_disk(mox_plan_cmd *c, double assumed)
     }
 }
 
-static void rates_are(mox_plan_cmd *c, double ram, double ops, double link)
+static void host_rates(mox_plan_cmd *c, double ram, double ops)
 {
     c->machine = (mox_machine){.cpu_bps = CPU_SHARE * ram,
                                .dram_bps = ram,
                                .cpu_ops = OPS_SHARE * ops,
                                .layer_s = MOX_CPU_LAYER_S,
                                .disk_handshake_s = MOX_DISK_HANDSHAKE_S};
-    if (c->cfg.device && strncmp(c->cfg.device, "cpu:", 4) == 0) { /* the CPU plays the device as well */
-        c->machine.vram_bps = c->machine.cpu_bps;
-        c->machine.link_bps = link;
-        c->machine.gpu_ops = c->machine.cpu_ops;
+}
+
+/* The device's part of the machine, behind the host's: measured, now or by tune; operations of a prompt cannot be measured
+ * in a moment and are those of the table. Where the CPU computes for it, played or emulated, its rates are the CPU's. */
+static mox_err device_rates(mox_plan_cmd *c, const mox_tuned_rates *tuned)
+{
+    mox_device_here *d = &c->device;
+    const mox_hw *card = mox_hw_card(d->name);
+    size_t at = strlen(c->machine_name);
+    bool real = strcmp(d->kind, "cuda") == 0;
+    if (strcmp(tuned->device, d->kind) == 0 && tuned->link_bps > 0) {
+        d->up_bps = tuned->link_bps;
+        d->down_bps = tuned->down_bps;
+        d->own_bps = tuned->vram_bps;
+    } else {
+        MOX_TRY(mox_device_measure(&c->cfg, d));
     }
+    c->machine.link_bps = d->up_bps;
+    c->machine.vram_bps = real ? d->own_bps : c->machine.cpu_bps;
+    c->machine.gpu_ops = real ? mox_hw_ops(card) : c->machine.cpu_ops;
+    if (real) {
+        c->machine.layer_s = MOX_GPU_LAYER_S;
+        c->machine.cpu_handshake_s = MOX_CPU_HANDSHAKE_S;
+        c->machine.copy_handshake_s = MOX_COPY_HANDSHAKE_S;
+    }
+    snprintf(c->machine_name + at, sizeof c->machine_name - at,
+             "; device: %.60s, copies up %.1f GB/s, down %.1f, within its memory %.1f%s%s%s", d->name,
+             d->up_bps / 1e9, d->down_bps / 1e9, d->own_bps / 1e9, real ? "; prompts as on a " : "",
+             real ? (card ? card->about : "GeForce RTX 3060 12 GB, assumed") : "",
+             strcmp(d->kind, "emu") == 0 ? " (the emulator's: speeds below are as if the CPU played it)"
+                                         : "");
+    return MOX_OK;
 }
 
 /* What a token was measured to take beside its bytes is what a layer takes. */
 static void tuned_machine(mox_plan_cmd *c, const mox_tuned_rates *r, const mox_work *w)
 {
     double bytes = w->dense_bytes + w->kv_bytes + (double)w->n_moe_layers * w->top_k * w->expert_bytes;
-    rates_are(c, r->ram_bps, r->int_ops, r->link_bps > 0 ? r->link_bps : r->ram_bps / 2);
+    host_rates(c, r->ram_bps, r->int_ops);
     c->machine.disk_bps = r->disk_bps;
     if (r->token_s > bytes / c->machine.cpu_bps && w->n_layers > 0) {
         c->machine.layer_s = (r->token_s - bytes / c->machine.cpu_bps) / w->n_layers;
@@ -70,7 +99,7 @@ mox_err mox_plan_measure(mox_plan_cmd *c, uint32_t n_threads)
         mox_ceiling_write(&crew, &arena);
         double ram = 1e9 * mox_ceiling_read(crew.pool, arena.base, PROBE_RAM);
         mox_isa isa = c->cfg.isa < 0 ? mox_isa_best() : (mox_isa)c->cfg.isa;
-        rates_are(c, ram, 1e9 * mox_ceiling_int(crew.pool, isa), ram / 2); /* a copy reads and writes */
+        host_rates(c, ram, 1e9 * mox_ceiling_int(crew.pool, isa));
         mox_arena_unmap(&arena);
         measure_disk(c, 6.5e9);
         snprintf(c->machine_name, sizeof c->machine_name,
@@ -98,21 +127,51 @@ static mox_err from_table(mox_plan_cmd *c)
     return MOX_OK;
 }
 
+/* --device: one that is here, with what is free of its memory. A GPU that is not can be one of the table. */
+static mox_err find_device(mox_plan_cmd *c)
+{
+    const mox_opts *o = c->o;
+    const char *kind = mox_device_kind(c->cfg.device);
+    if (kind == NULL) {
+        return MOX_OK;
+    }
+    if (o->gpu_spec && strcmp(kind, "cuda") != 0) {
+        (void)MOX_FAIL(MOX_E_CONFLICT,
+                       "plan: --device %.60s is of this machine, --gpu-spec %.60s another one", c->cfg.device,
+                       o->gpu_spec);
+        return mox_err_fix("give one of the two");
+    }
+    if (o->gpu_spec) {
+        c->cfg.device = NULL;
+        return MOX_OK;
+    }
+    mox_err err = mox_device_find(&c->cfg, &c->device);
+    if (err == MOX_E_DEVICE) {
+        return mox_err_fix(
+            "--gpu-spec 4080 --assume-vram 12G: a plan for a card that is not here (docs/hardware.md)");
+    }
+    return err;
+}
+
+/* What --vram says, of the table's card. */
+static void limit_vram(mox_plan_cmd *c)
+{
+    if (c->gpu && c->cfg.vram.kind == MOX_BUDGET_BYTES) {
+        c->vram_bytes = c->cfg.vram.bytes < c->vram_bytes ? c->cfg.vram.bytes : c->vram_bytes;
+    } else if (c->gpu && c->cfg.vram.kind == MOX_BUDGET_PCT) {
+        c->vram_bytes = (uint64_t)((double)c->vram_bytes * c->cfg.vram.pct / 100);
+    }
+}
+
 mox_err mox_plan_situation(mox_plan_cmd *c)
 {
     const mox_opts *o = c->o;
-    const char *device = c->cfg.device ? c->cfg.device : "cpu";
-    if (strncmp(device, "cpu", 3) != 0 || (o->gpu_spec && strcmp(device, "cpu") != 0)) {
-        (void)!MOX_FAIL(MOX_E_CONFLICT, "plan: the speed of --device %.60s is not in its header", device);
-        return mox_err_fix("--gpu-spec NAME without --device; cpu:vram=SIZE without --gpu-spec");
-    }
+    MOX_TRY(find_device(c));
     if (o->gpu_spec) {
         MOX_TRY(from_table(c));
     } else if (o->assume_vram) {
-        mox_err err =
-            MOX_FAIL(MOX_E_OPTION, "--assume-vram says how much memory a GPU has, not how fast it is");
-        mox_err_fix("--gpu-spec 4080 --assume-vram 12G: names are in docs/hardware.md");
-        return err;
+        (void)MOX_FAIL(MOX_E_OPTION, "--assume-vram says how much memory a GPU has, not how fast it is");
+        return mox_err_fix("--gpu-spec 4080 --assume-vram 12G: names are in docs/hardware.md");
     }
     if (o->assume_vram && !c->gpu) {
         return MOX_FAIL(MOX_E_OPTION, "--assume-vram without a card in --gpu-spec %s", o->gpu_spec);
@@ -120,14 +179,14 @@ mox_err mox_plan_situation(mox_plan_cmd *c)
     if (o->assume_ram) {
         c->cfg.ram = (mox_budget){.kind = MOX_BUDGET_BYTES, .bytes = o->assume_ram};
     }
-    if (c->gpu && c->cfg.vram.kind == MOX_BUDGET_BYTES) {
-        c->vram_bytes = c->cfg.vram.bytes < c->vram_bytes ? c->cfg.vram.bytes : c->vram_bytes;
-    } else if (c->gpu && c->cfg.vram.kind == MOX_BUDGET_PCT) {
-        c->vram_bytes = (uint64_t)((double)c->vram_bytes * c->cfg.vram.pct / 100);
-    }
+    limit_vram(c);
     c->ram_bytes = o->assume_ram;
     if (c->gpu && !c->ram_bytes) {
-        c->ram_bytes = c->cfg.ram.kind == MOX_BUDGET_BYTES ? c->cfg.ram.bytes : 32ull << 30;
+        bool said = c->cfg.ram.kind == MOX_BUDGET_BYTES;
+        size_t at = strlen(c->machine_name);
+        c->ram_bytes = said ? c->cfg.ram.bytes : USUAL_RAM;
+        snprintf(c->machine_name + at, sizeof c->machine_name - at, "%s",
+                 said ? "" : ", 32 GiB of RAM for moxie assumed (--assume-ram)");
     }
     return MOX_OK;
 }
@@ -187,12 +246,19 @@ static mox_err read_trace(mox_plan_cmd *c, const mox_plan *plan)
                         plan->n_experts, plan->top_k);
     }
     mox_phase phase = mox_routing_phase(r);
-    mox_replay_cfg cfg = mox_routing_replay(r, phase, mox_policy_by_name(c->cfg.policy), MOX_ADMIT_ALWAYS);
+    mox_replay_cfg cfg =
+        mox_routing_replay(r, phase, mox_policy_by_name(c->cfg.policy), mox_ram_margin(&c->cfg));
     MOX_TRY(mox_curve_make(&cfg, &c->policy));
-    cfg.margin = MOX_VRAM_MARGIN;
+    cfg.margin = mox_vram_margin(&c->cfg);
     MOX_TRY(mox_curve_make(&cfg, &c->in_vram));
     cfg.policy = mox_policy_by_name("belady");
     return mox_curve_make(&cfg, &c->belady);
+}
+
+static mox_err bad_sweep(const char *text, const char *why)
+{
+    (void)MOX_FAIL(MOX_E_OPTION, "--sweep %.80s: %s", text, why);
+    return mox_err_fix("--sweep vram=8G..24G   or   --sweep ram=16G..64G");
 }
 
 static mox_err parse_sweep(const mox_plan_cmd *c, mox_plan_sweep *s)
@@ -204,21 +270,28 @@ static mox_err parse_sweep(const mox_plan_cmd *c, mox_plan_sweep *s)
     const char *begin = text + (s->vram ? 5 : 4);
     if ((!s->vram && strncmp(text, "ram=", 4) != 0) || !dots || dots < begin ||
         (size_t)(dots - begin) >= sizeof from) {
-        return MOX_FAIL(MOX_E_OPTION, "--sweep %s: vram=8G..24G or ram=8G..24G is expected", text);
+        return bad_sweep(text, "what is swept, vram or ram, and two sizes are expected");
     }
     snprintf(from, sizeof from, "%.*s", (int)(dots - begin), begin);
-    MOX_TRY(mox_parse_size("--sweep", from, &lo));
-    MOX_TRY(mox_parse_size("--sweep", dots + 2, &hi));
-    if (lo >= hi) {
-        return MOX_FAIL(MOX_E_OPTION, "--sweep %s: the first size is not below the second", text);
+    if (mox_parse_size("sweep", from, &lo) != MOX_OK || mox_parse_size("sweep", dots + 2, &hi) != MOX_OK) {
+        return bad_sweep(text, "a size is a number with K, M, G or T behind it");
     }
-    if (s->vram && !c->gpu) {
-        return MOX_FAIL(MOX_E_OPTION, "--sweep vram: needs a card, --gpu-spec NAME");
+    if (lo >= hi || lo == 0) {
+        return bad_sweep(text,
+                         lo ? "the first size is not below the second" : "it begins with no memory at all");
+    }
+    if (s->vram && !c->gpu && (!c->device.kind || hi > c->device.free_bytes)) {
+        (void)MOX_FAIL(MOX_E_OPTION,
+                       c->device.kind ? "--sweep %s: the device has less that is free"
+                                      : "--sweep %s: there is no device with memory of its own",
+                       text);
+        return mox_err_fix("--gpu-spec 4090 --sweep %s", text);
     }
     s->n = SWEEP;
     for (uint32_t i = 0; i < SWEEP; i++) {
         s->bytes[i] = lo + (hi - lo) / (SWEEP - 1) * i;
     }
+    s->bytes[SWEEP - 1] = hi;
     return MOX_OK;
 }
 
@@ -233,6 +306,7 @@ static mox_err run_sweep(const mox_plan_cmd *c, mox_plan_sweep *s)
         mox_plan_cmd at = *c;
         if (s->vram) {
             at.vram_bytes = s->bytes[i];
+            at.cfg.vram = (mox_budget){.kind = MOX_BUDGET_BYTES, .bytes = s->bytes[i]};
         } else {
             at.ram_bytes = s->bytes[i];
             at.cfg.ram = (mox_budget){.kind = MOX_BUDGET_BYTES, .bytes = s->bytes[i]};
@@ -257,13 +331,12 @@ static mox_err refuse(const mox_plan_cmd *c, const mox_plan_view *v)
         mox_plan_json(c, v, change, n, &none);
     }
     mox_err err = mox_err_restore(&why);
-    char fix[400] = "";
+    char fix[sizeof why.fix] = "";
     size_t at = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        at += (size_t)snprintf(fix + at, sizeof fix - at, "%smoxie plan MODEL %s", i ? "\n" : "",
-                               change[i].options);
+    for (uint32_t i = 0; i < n && at + strlen(change[i].command) + 1 < sizeof fix; i++) { /* whole ones */
+        at += (size_t)snprintf(fix + at, sizeof fix - at, "%s%s", i ? "\n" : "", change[i].command);
     }
-    return n ? mox_err_fix("%s", fix) : err;
+    return at ? mox_err_fix("%s", fix) : err;
 }
 
 static mox_err plan(mox_plan_cmd *c, const mox_tuned_rates *tuned, mox_plan_view *v, mox_plan_sweep *s)
@@ -278,6 +351,9 @@ static mox_err plan(mox_plan_cmd *c, const mox_tuned_rates *tuned, mox_plan_view
         tuned_machine(c, tuned, &v->work);
     } else if (!c->o->gpu_spec) {
         MOX_TRY(mox_plan_measure(c, v->plan.n_threads));
+    }
+    if (c->device.kind) {
+        MOX_TRY(device_rates(c, tuned));
     }
     if (c->o->trace) {
         MOX_TRY(read_trace(c, &v->plan));
@@ -308,6 +384,7 @@ mox_err mox_cmd_plan(mox_opts *o)
     if (!o->gpu_spec && !o->assume_ram) { /* of this machine, as run will take them */
         MOX_TRY(mox_tuned_apply(mox_command_find("plan"), o, &tuned));
     }
+    mox_cli_heat(o); /* what a run keeps in memory for it */
     c = (mox_plan_cmd){.o = o, .cfg = o->cfg};
     c.cfg.header_only = true;
     c.cfg.log = (mox_log){0};

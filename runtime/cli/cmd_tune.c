@@ -7,6 +7,7 @@
  */
 #include "runtime/cli/commands.h"
 #include "runtime/cli/open.h"
+#include "runtime/cli/plan_cmd.h"
 #include "runtime/cli/report.h"
 #include "runtime/cli/tune.h"
 #include "runtime/core/clock.h"
@@ -14,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { OPTIONS = MOX_TUNED_SETTINGS * (MOX_TUNED_VALUE + 16) };
 
 static double rate(double n, double s)
 {
@@ -34,7 +37,11 @@ static void rates_line(const mox_tuned_rates *r)
                     r->both_disk_bps / 1e9);
     }
     if (r->link_bps > 0) {
-        mox_ui_line("copies to the device %.1f GB/s", r->link_bps / 1e9);
+        const char *whose = strcmp(r->device, "emu") == 0   ? "the emulator, which says nothing of a card"
+                            : strcmp(r->device, "cpu") == 0 ? "the device that the CPU plays"
+                                                            : "the device";
+        mox_ui_line("copies to %s: %.1f GB/s, back %.1f, within its memory %.1f GB/s read", whose,
+                    r->link_bps / 1e9, r->down_bps / 1e9, r->vram_bps / 1e9);
     }
 }
 
@@ -45,7 +52,10 @@ static void rates_json(mox_json *j, const mox_tuned_rates *r)
     mox_json_f64(j, "file_bytes_per_s", r->disk_bps);
     mox_json_f64(j, "ram_bytes_per_s_beside_reads", r->both_ram_bps);
     mox_json_f64(j, "file_bytes_per_s_beside_ram", r->both_disk_bps);
+    mox_json_string(j, "device", r->device);
     mox_json_f64(j, "link_bytes_per_s", r->link_bps);
+    mox_json_f64(j, "link_down_bytes_per_s", r->down_bps);
+    mox_json_f64(j, "vram_bytes_per_s", r->vram_bps);
     mox_json_f64(j, "integer_ops_per_s", r->int_ops);
     mox_json_f64(j, "first_byte_s", r->burst_s);
     mox_json_object_end(j);
@@ -60,18 +70,18 @@ static void turn_json(mox_json *j, const char *key, const mox_tune_turn *t)
     mox_json_object_end(j);
 }
 
-static void options_of(const mox_tuned *f, char out[400])
+static void options_of(const mox_tuned *f, char out[OPTIONS])
 {
     size_t at = 0;
     out[0] = '\0';
-    for (uint32_t i = 0; i < f->n && at < 360; i++) {
-        at += (size_t)snprintf(out + at, 400 - at, " --%s %s", f->key[i], f->value[i]);
+    for (uint32_t i = 0; i < f->n && at < OPTIONS - MOX_TUNED_VALUE - 40; i++) {
+        at += (size_t)snprintf(out + at, OPTIONS - at, " --%s %s", f->key[i], f->value[i]);
     }
 }
 
 static void report_json(const mox_tune *t, const char *saved)
 {
-    char options[400];
+    char options[OPTIONS];
     mox_json j;
     options_of(&t->found, options);
     mox_json_begin(&j, stdout);
@@ -93,7 +103,10 @@ static void report_json(const mox_tune *t, const char *saved)
         mox_json_string(&j, "value", r->value);
         mox_json_string(&j, "against", r->was);
         mox_json_f64(&j, "gain", r->gain);
+        mox_json_f64(&j, "seconds", r->is_s);
+        mox_json_f64(&j, "seconds_against", r->was_s);
         mox_json_u64(&j, "pairs", r->pairs);
+        mox_json_u64(&j, "pairs_faster", r->faster);
         mox_json_bool(&j, "kept", r->kept);
         mox_json_bool(&j, "same_logits", r->pairs > 0 && !r->other_logits);
         mox_json_string(&j, "note", r->note ? r->note : "");
@@ -107,8 +120,9 @@ static void report_json(const mox_tune *t, const char *saved)
 
 static void report_text(const mox_tune *t)
 {
-    char options[400];
+    char options[OPTIONS], typed[1024] = "";
     options_of(&t->found, options);
+    mox_plan_typed(t->o, MOX_CMD_RUN, options, typed, sizeof typed, 0);
     printf("%-28s  %10s  %10s\n", "", "prompt", "answer");
     const mox_tune_turn *turn[2] = {&t->first, &t->last};
     for (int i = 0; i < (t->found.n > 0 ? 2 : 1); i++) {
@@ -116,9 +130,9 @@ static void report_text(const mox_tune *t)
                rate((double)turn[i]->prompt_tokens, turn[i]->prompt_s), answer_rate(turn[i]));
     }
     if (t->found.n > 0) {
-        printf("\n%s%.2f times as fast, with the same logits:\n  moxie run %s%s\n",
+        printf("\n%s%.2f times as fast, with the same logits:\n  moxie run %s%s%s\n",
                t->confirmed ? "" : "stopped; by its single settings about ", t->found.gain, t->o->cfg.model,
-               options);
+               typed, options);
     } else {
         printf("\nnothing that was tried is 3 %% faster%s\n",
                mox_stop_requested() ? "; it was stopped early" : "");
@@ -131,6 +145,10 @@ static mox_err search(mox_tune *t)
     t->deadline_ns = mox_now_ns() + (uint64_t)((double)t->o->minutes * 60e9);
     mox_ui_line("prompts: %s; at most %.1f minutes, Ctrl-C for what is known by then", t->prompts_from,
                 (double)t->o->minutes);
+    mox_ui_line("each setting in up to %d pairs of turns (A B, B A, A B); kept: faster in every pair, its "
+                "median by 3 %%, "
+                "the same logits",
+                MOX_TUNE_PAIRS);
     MOX_TRY(mox_tune_search(t));
     if (t->first.answer_tokens == 0) {
         return MOX_OK; /* stopped before anything was known */
@@ -159,11 +177,15 @@ static mox_err prepare(mox_tune *t)
     MOX_TRY(mox_tuned_identify(o->cfg.model, &t->found));
     MOX_TRY(mox_tune_prompts(t));
     MOX_TRY(mox_cli_plan(o, &t->plan));
+    MOX_TRY(mox_tune_room(t));
     if (o->cfg.ram.kind == MOX_BUDGET_AUTO) { /* what is measured with must not change the plan */
         o->cfg.ram = o->ram = (mox_budget){.kind = MOX_BUDGET_BYTES, .bytes = t->plan.budget_bytes};
     }
     for (uint32_t l = 0; l < t->plan.n_moe_layers; l++) {
         t->expert_bytes += t->plan.slot_bytes[l] / t->plan.n_moe_layers;
+    }
+    if (o->predict) {
+        MOX_TRY(mox_tune_lines(t));
     }
     t->logits = malloc((size_t)t->info.n_vocab * sizeof *t->logits);
     return t->logits ? MOX_OK : MOX_FAIL(MOX_E_NO_MEMORY, "no memory for %u logits", t->info.n_vocab);
@@ -187,6 +209,7 @@ mox_err mox_cmd_tune(mox_opts *o)
     for (uint32_t i = 0; i < t.n_prompts; i++) {
         free(t.ids[i]);
     }
+    free(t.lines);
     free(t.logits);
     return err;
 }

@@ -87,9 +87,7 @@ void mox_doctor_cpu(mox_doctor *d)
         cores = mox_topo_cores(topo);
     }
     mox_topo_destroy(&topo);
-    if (!read_field(d, "/proc/cpuinfo", "model name", model, sizeof model)) {
-        snprintf(model, sizeof model, "unknown model");
-    }
+    mox_host_cpu_name(d->root, model, sizeof model);
     snprintf(f->text, sizeof f->text, "%s, %u physical cores, uses %s", model, cores,
              mox_isa_name(mox_isa_best()));
     number(f, "cores", cores);

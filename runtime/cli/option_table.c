@@ -11,6 +11,7 @@ static const mox_choice misses[] = {{"auto", MOX_MISS_AUTO},
 static const mox_choice on_off[] = {{"on", 1}, {"off", 0}, {NULL, 0}};
 static const mox_choice auto_off[] = {{"auto", 1}, {"off", 0}, {NULL, 0}};
 static const mox_choice auto_word[] = {{"auto", 0}, {NULL, 0}};
+static const mox_choice margin_auto[] = {{"auto", -1}, {NULL, 0}};
 static const mox_choice kv_types[] = {
     {"f16", MOX_KV_F16}, {"q8_0", MOX_KV_Q8_0}, {"f32", MOX_KV_F32}, {NULL, 0}};
 static const mox_choice io_modes[] = {
@@ -487,6 +488,26 @@ const mox_option mox_options[] = {
      .choices = policies,
      .help = "which experts stay in memory",
      .commands = MOX_CMD_PROFILE | MOX_CMD_PLAN | MOX_CMD_ENGINE},
+    {.name = "margin",
+     .kind = MOX_OPT_REAL,
+     .field = FIELD(cfg.margin),
+     .argument = "X",
+     .lo = 0,
+     .hi = 100,
+     .initial = "auto",
+     .choices = margin_auto,
+     .help = "heat by which an expert must beat the one whose place it takes (decayed LFU); auto: 1 in VRAM, "
+             "in RAM "
+             "none is refused",
+     .commands = MOX_CMD_PLAN | MOX_CMD_ENGINE},
+    {.name = "layer-shares",
+     .kind = MOX_OPT_TEXT,
+     .field = FIELD(cfg.layer_shares),
+     .argument = "TEXT",
+     .initial = "even",
+     .help =
+         "even, or a digit for each layer: how many of its experts stay in RAM, relative to other layers'",
+     .commands = MOX_CMD_PLAN | MOX_CMD_ENGINE},
     {.name = "look-ahead",
      .kind = MOX_OPT_SWITCH,
      .field = FIELD(cfg.look_ahead),
@@ -593,7 +614,7 @@ const mox_option mox_options[] = {
      .initial = "auto",
      .help =
          "remember which experts were used, and begin with them the next time; auto: a file for each model",
-     .commands = MOX_CMD_RUN},
+     .commands = MOX_CMD_RUN | MOX_CMD_PLAN},
     /* output */
     {.name = "record",
      .kind = MOX_OPT_TEXT,
@@ -629,6 +650,8 @@ const mox_option mox_options[] = {
      .kind = MOX_OPT_SIZE,
      .field = FIELD(assume_vram),
      .argument = "SIZE",
+     .lo = 1,
+     .hi = 9e18,
      .help = "as if the GPU had so much memory",
      .commands = MOX_CMD_PROFILE | MOX_CMD_PLAN,
      .common = true,
@@ -637,6 +660,8 @@ const mox_option mox_options[] = {
      .kind = MOX_OPT_SIZE,
      .field = FIELD(assume_ram),
      .argument = "SIZE",
+     .lo = 1,
+     .hi = 9e18,
      .help = "as if moxie could have so much memory",
      .commands = MOX_CMD_PLAN,
      .common = true,

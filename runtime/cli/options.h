@@ -110,7 +110,7 @@ typedef enum mox_opt_kind {
     MOX_OPT_FLAG,    /* no value; bool */
     MOX_OPT_COUNT,   /* uint32_t in [lo, hi], or a word of `choices` */
     MOX_OPT_NUMBER,  /* uint64_t */
-    MOX_OPT_REAL,    /* float in [lo, hi] */
+    MOX_OPT_REAL,    /* float in [lo, hi], or a word of `choices` */
     MOX_OPT_TEXT,    /* const char * */
     MOX_OPT_NAME,    /* const char *, one of `choices` */
     MOX_OPT_CHOICE,  /* int, the value of the choice */

@@ -125,6 +125,7 @@ void mox_plan_json(const mox_plan_cmd *c, const mox_plan_view *v, const mox_plan
     for (uint32_t i = 0; i < n; i++) {
         mox_json_object(&j, NULL);
         mox_json_string(&j, "options", changes[i].options);
+        mox_json_string(&j, "command", changes[i].command);
         mox_json_f64(&j, "decode_tok_s", changes[i].decode_tok_s);
         mox_json_f64(&j, "prefill_tok_s", changes[i].prefill_tok_s);
         mox_json_i64(&j, "experts", changes[i].experts);

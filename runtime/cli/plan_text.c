@@ -109,13 +109,16 @@ void mox_plan_text(const mox_plan_cmd *c, const mox_plan_view *v, const mox_plan
                i ? "          " : "Faster:   ", changes[i].options, changes[i].decode_tok_s,
                (long long)changes[i].experts, t->gpu ? "VRAM" : "RAM", changes[i].prefill_tok_s);
     }
+    for (uint32_t i = 0; i < n; i++) {
+        printf("%s  %s\n", i ? "" : "\n", changes[i].command);
+    }
 }
 
 void mox_plan_sweep_text(const mox_plan_sweep *s)
 {
     char a[24];
     printf("\n  %10s  %12s  %10s  %7s  %7s  %8s  %8s\n", s->vram ? "VRAM" : "RAM", "experts VRAM", "RAM",
-           "hits %", "RAM %", "tok/s", "prefill");
+           "VRAM %", "RAM %", "tok/s", "prefill");
     for (uint32_t i = 0; i < s->n; i++) {
         const mox_plan_view *v = &s->views[i];
         if (!s->fits[i]) {

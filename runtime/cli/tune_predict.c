@@ -14,15 +14,14 @@
 #include "runtime/cli/open.h"
 #include "runtime/cli/ui.h"
 #include "runtime/plan/cost.h"
-#include "runtime/plan/routing.h"
+#include "runtime/plan/placement.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { MAX_THREADS = 64, LEAST_ANSWER = 8, MOST_ANSWER = 256, TURNS = 3, POINTS = 3, GRID = 60 };
+enum { MAX_THREADS = 64, FIRST_ANSWER = 8, TURNS = 3, POINTS = 3, GRID = 60 };
 #define ANSWER_S   0.5 /* an answer out of memory */
 #define LEAST_BUSY 0.2
 #define MOST_BUSY  1.5   /* some are read ahead */
@@ -43,8 +42,8 @@ typedef struct predictor {
     double layer_s[MAX_THREADS + 1]; /* of a layer with a miss */
     mox_routing routing;
     mox_replay_step *steps; /* of both phases, in order of time */
-    uint8_t *decode;        /* [n_steps] */
-    size_t n_steps, measured_from;
+    uint8_t *counted;       /* [n_steps]: of the measured answers */
+    size_t n_steps;
     double disk_sum; /* of the rates measured so far */
     uint32_t n_disk;
 } predictor;
@@ -63,63 +62,40 @@ static mox_err disk_again(predictor *p)
 static mox_err merge(predictor *p)
 {
     mox_routing *r = &p->routing;
-    size_t n[2] = {r->n_steps[0], r->n_steps[1]}, at[2] = {0, 0}, answers = 0;
+    size_t n[2] = {r->n_steps[0], r->n_steps[1]}, at[2] = {0, 0};
     p->steps = malloc((n[0] + n[1] + 1) * sizeof *p->steps);
-    p->decode = malloc(n[0] + n[1] + 1);
-    if (!p->steps || !p->decode) {
+    p->counted = malloc(n[0] + n[1] + 1);
+    if (!p->steps || !p->counted) {
         return MOX_FAIL(MOX_E_NO_MEMORY, "no memory for a trace of %zu steps", n[0] + n[1]);
     }
     while (at[0] < n[0] || at[1] < n[1]) {
         int phase = at[0] == n[0] || (at[1] < n[1] && r->steps[1][at[1]].first < r->steps[0][at[0]].first);
-        p->decode[p->n_steps] = (uint8_t)phase;
+        p->counted[p->n_steps] =
+            phase && at[1] * (1 + mox_tune_passes(p->t)) >= n[1]; /* not what warmed up */
         p->steps[p->n_steps++] = r->steps[phase][at[phase]++];
-        answers += phase;
-        if (phase && 2 * answers == n[1]) { /* the half that warmed up */
-            p->measured_from = p->n_steps;
-        }
     }
     return MOX_OK;
 }
 
-/* Uses and hits of the first n steps. */
-static mox_err replay(const predictor *p, const mox_plan *plan, const char *policy, size_t n,
-                      mox_replay_result *out)
+/* Share of the measured answers' uses that find their expert kept. */
+static mox_err hits(const predictor *p, const mox_plan *plan, const mox_cfg *settings, double *out)
 {
     uint32_t classes[MOX_PLAN_MAX_LAYERS];
+    mox_replay_result r;
     mox_replay_classes(plan->slot_bytes, plan->n_moe_layers, classes);
     mox_replay_cfg cfg = {.n_layers = p->routing.h.n_layers,
                           .n_experts = p->routing.h.n_experts,
                           .quota = plan->kept,
                           .transit = plan->transit_slots,
                           .size_class = classes,
-                          .policy = mox_policy_by_name(policy),
-                          .margin = MOX_ADMIT_ALWAYS,
+                          .policy = mox_policy_by_name(settings->policy),
+                          .margin = mox_ram_margin(settings),
                           .steps = p->steps,
-                          .n_steps = n,
+                          .n_steps = p->n_steps,
                           .experts = p->routing.experts,
                           .uses = p->routing.uses};
-    return mox_replay(&cfg, out, NULL);
-}
-
-/* Share of the measured answers' uses that find their expert kept. */
-static mox_err hits(const predictor *p, const mox_plan *plan, const char *policy, double *out)
-{
-    uint64_t uses = 0, found = 0;
-    for (size_t i = p->measured_from; i < p->n_steps;) {
-        size_t end = i;
-        while (end < p->n_steps && p->decode[end] == p->decode[i]) {
-            end++;
-        }
-        if (p->decode[i]) {
-            mox_replay_result before, after;
-            MOX_TRY(replay(p, plan, policy, i, &before));
-            MOX_TRY(replay(p, plan, policy, end, &after));
-            uses += after.uses - before.uses;
-            found += after.hits - before.hits;
-        }
-        i = end;
-    }
-    *out = uses ? (double)found / (double)uses : 1;
+    MOX_TRY(mox_replay_part(&cfg, p->counted, &r));
+    *out = r.uses ? (double)r.hits / (double)r.uses : 1;
     return MOX_OK;
 }
 
@@ -154,21 +130,17 @@ static mox_err middle_turn(const mox_tune *t, const mox_opts *o, mox_tune_turn *
     return MOX_OK;
 }
 
-/* A share of the experts in memory, 0: as many as fit. A turn, and its plan. */
-static mox_err end_turn(predictor *p, const mox_opts *o, uint32_t threads, double pct, const char *record,
-                        mox_plan *plan, mox_tune_turn *turn)
+/* Options for a share of the experts in memory, 0: as many as fit; and their plan. */
+static mox_err end_options(const mox_opts *o, uint32_t threads, double pct, mox_opts *out, mox_plan *plan)
 {
-    static mox_opts all;
-    char number[16];
+    static char number[16]; /* the options go on to point to it */
     snprintf(number, sizeof number, "%u", threads);
-    MOX_TRY(mox_tune_set(o, "threads", number, &all));
-    all.cfg.ram = (mox_budget){.kind = pct > 0 ? MOX_BUDGET_EXPERTS_PCT : MOX_BUDGET_AUTO, .pct = pct};
-    all.cfg.policy = "auto";
-    all.cfg.record = record;
-    mox_cfg cfg = all.cfg;
+    MOX_TRY(mox_tune_set(o, "threads", number, out));
+    out->cfg.ram = (mox_budget){.kind = pct > 0 ? MOX_BUDGET_EXPERTS_PCT : MOX_BUDGET_AUTO, .pct = pct};
+    out->cfg.policy = "auto";
+    mox_cfg cfg = out->cfg;
     cfg.log = (mox_log){0};
-    MOX_TRY(mox_plan_model(plan, &cfg));
-    return record ? mox_tune_turn_run(p->t, &all, turn) : middle_turn(p->t, &all, turn);
+    return mox_plan_model(plan, &cfg);
 }
 
 /* What was measured with a share of the experts in memory. */
@@ -179,12 +151,14 @@ typedef struct point {
 static mox_err measure(predictor *p, const mox_opts *o, uint32_t threads, double pct, point *out)
 {
     static mox_plan plan;
+    static mox_opts end;
     mox_tune_turn turn;
     MOX_TRY(disk_again(p));
-    MOX_TRY(end_turn(p, o, threads, pct, NULL, &plan, &turn));
+    MOX_TRY(end_options(o, threads, pct, &end, &plan));
+    MOX_TRY(middle_turn(p->t, &end, &turn));
     MOX_TRY(disk_again(p));
     out->token_s = turn.answer_s / (double)(turn.answer_tokens + !turn.answer_tokens);
-    return hits(p, &plan, "auto", &out->hits);
+    return hits(p, &plan, &end.cfg, &out->hits);
 }
 
 static double modelled(predictor *p, uint32_t threads, const point *at, double busy)
@@ -227,29 +201,20 @@ static mox_err fit_misses(predictor *p, const mox_opts *o, uint32_t threads)
 static mox_err calibrate(predictor *p, const mox_opts *o, uint32_t threads)
 {
     static mox_plan plan;
-    char path[] = "/tmp/moxie-tune-XXXXXX";
+    static mox_opts all;
     mox_tune_turn turn;
     if (threads > MAX_THREADS || p->token_s[threads] > 0) {
         return MOX_OK;
     }
-    int fd = -1;
+    MOX_TRY(end_options(o, threads, 0, &all, &plan));
     if (p->steps == NULL) { /* how long an answer should be, and then its routing */
-        p->t->n_answer = LEAST_ANSWER;
-        MOX_TRY(end_turn(p, o, threads, 0, NULL, &plan, &turn));
-        double n = ANSWER_S * (double)turn.answer_tokens / turn.answer_s / p->t->n_prompts;
-        p->t->n_answer = n < LEAST_ANSWER ? LEAST_ANSWER : n > MOST_ANSWER ? MOST_ANSWER : (uint32_t)n;
-        fd = mkstemp(path);
+        p->t->n_answer = FIRST_ANSWER;
+        MOX_TRY(middle_turn(p->t, &all, &turn));
+        mox_tune_length(p->t, &turn, ANSWER_S);
+        MOX_TRY(mox_tune_record(p->t, &all, &p->routing));
+        MOX_TRY(merge(p));
     }
-    mox_err err = MOX_OK;
-    if (fd >= 0) {
-        close(fd);
-        err = end_turn(p, o, threads, 0, path, &plan, &turn);
-        err = err == MOX_OK ? mox_routing_read(path, &p->routing) : err;
-        unlink(path);
-        err = err == MOX_OK ? merge(p) : err;
-    }
-    MOX_TRY(err);
-    MOX_TRY(end_turn(p, o, threads, 0, NULL, &plan, &turn));
+    MOX_TRY(middle_turn(p->t, &all, &turn));
     double waits = (double)turn.c.wait_ns[MOX_PHASE_DECODE] / 1e9;
     p->token_s[threads] = (turn.answer_s - waits) / (double)(turn.answer_tokens + !turn.answer_tokens);
     MOX_TRY(fit_misses(p, o, threads));
@@ -260,26 +225,79 @@ static mox_err calibrate(predictor *p, const mox_opts *o, uint32_t threads)
     return MOX_OK;
 }
 
+/* A word that a line may have: an option that every run can be given. */
+static mox_err check_word(const char *word, const char *value)
+{
+    const char *nearest = NULL;
+    if (strncmp(word, "--", 2) != 0 || value == NULL) {
+        return MOX_FAIL(MOX_E_OPTION, "'%.40s' is not --name value", word);
+    }
+    const mox_option *opt = mox_option_key(word + 2, &nearest);
+    if (opt != NULL && ((opt->commands & MOX_CMD_TUNE) == 0 || strcmp(opt->name, "model") == 0 ||
+                        strcmp(opt->name, "device") == 0)) {
+        return MOX_FAIL(MOX_E_OPTION, "%.40s cannot differ from line to line", word);
+    }
+    return MOX_OK;
+}
+
 /* One line: its options onto the command's. */
 static mox_err parse(const mox_tune *t, char *line, mox_opts *out)
 {
-    char *rest = line, *word = strsep(&rest, " \t");
+    char *rest = line;
     *out = *t->o;
-    while (word != NULL) {
-        char *value = strsep(&rest, " \t");
-        if (strncmp(word, "--", 2) != 0 || value == NULL) {
-            return MOX_FAIL(MOX_E_OPTION, "--predict: '%.40s' is not --name value", word);
-        }
+    for (char *word = strsep(&rest, " \t"); word != NULL; word = strsep(&rest, " \t")) {
         static mox_opts before;
+        if (word[0] == '\0') {
+            continue;
+        }
+        char *value = strsep(&rest, " \t");
+        MOX_TRY(check_word(word, value));
         before = *out;
         if (strncmp(word, "--ram", 5) == 0) { /* the command's own budget is another one */
             before.ram = (mox_budget){.kind = MOX_BUDGET_AUTO};
             before.ram_experts = before.ram;
         }
         MOX_TRY(mox_tune_set(&before, word + 2, value, out));
-        word = strsep(&rest, " \t");
     }
     return MOX_OK;
+}
+
+static mox_err bad_line(const mox_tune *t, uint32_t number)
+{
+    mox_err_info why = *mox_err_last();
+    (void)MOX_FAIL(MOX_E_OPTION, "--predict %.100s:%u: %.300s", t->o->predict, number, why.msg);
+    return mox_err_fix("a line of options each: --ram-experts 50%% --threads 2");
+}
+
+static bool is_remark(const char *line)
+{
+    return line[strspn(line, " \t\r")] == '\0' || line[0] == '#';
+}
+
+mox_err mox_tune_lines(mox_tune *t)
+{
+    static mox_opts o;
+    size_t n = 0;
+    uint32_t number = 0, n_lines = 0;
+    MOX_TRY(mox_cli_read_all(t->o->predict, &t->lines, &n));
+    char *copy = strlen(t->lines) == n ? strdup(t->lines) : NULL;
+    if (copy == NULL) {
+        return MOX_FAIL(MOX_E_OPTION, "--predict %.300s: that is no text", t->o->predict);
+    }
+    mox_err err = t->plan.n_devices > 0 ? MOX_FAIL(MOX_E_CONFLICT, "--predict: without a device") : MOX_OK;
+    for (char *rest = copy, *line = strsep(&rest, "\n"); line != NULL && err == MOX_OK;
+         line = strsep(&rest, "\n")) {
+        number++;
+        if (!is_remark(line)) {
+            n_lines++;
+            err = parse(t, line, &o) == MOX_OK ? MOX_OK : bad_line(t, number);
+        }
+    }
+    free(copy);
+    if (err == MOX_OK && n_lines == 0) {
+        err = MOX_FAIL(MOX_E_OPTION, "--predict %.300s: there is no line of options in it", t->o->predict);
+    }
+    return err;
 }
 
 static mox_err one(predictor *p, const mox_opts *o, prediction *out)
@@ -290,7 +308,7 @@ static mox_err one(predictor *p, const mox_opts *o, prediction *out)
     cfg.log = (mox_log){0};
     MOX_TRY(mox_plan_work(&plan, &p->work, &cfg));
     MOX_TRY(calibrate(p, o, plan.n_threads));
-    MOX_TRY(hits(p, &plan, o->cfg.policy, &out->hits_predicted));
+    MOX_TRY(hits(p, &plan, &o->cfg, &out->hits_predicted));
     MOX_TRY(disk_again(p));
     mox_machine m = machine_of(p, plan.n_threads, p->busy[plan.n_threads]);
     out->predicted =
@@ -324,7 +342,7 @@ static mox_err lines(predictor *p, char *text)
          "|---|---|---|---|---|---|---|");
     for (char *rest = text, *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
         prediction q = {.policy = "auto"};
-        if (line[0] == '\0' || line[0] == '#' || mox_stop_requested() != 0) {
+        if (is_remark(line) || mox_stop_requested() != 0) {
             continue;
         }
         snprintf(q.options, sizeof q.options, "%s", line);
@@ -344,13 +362,9 @@ static mox_err lines(predictor *p, char *text)
 mox_err mox_tune_predict(mox_tune *t)
 {
     predictor p = {.t = t};
-    char *text = NULL;
-    size_t n = 0;
-    MOX_TRY(mox_cli_read_all(t->o->predict, &text, &n));
-    mox_err err = lines(&p, text);
+    mox_err err = lines(&p, t->lines);
     mox_routing_free(&p.routing);
     free(p.steps);
-    free(p.decode);
-    free(text);
+    free(p.counted);
     return err;
 }

@@ -6,24 +6,24 @@
  * alone is slower than the disk's rate says: the first byte has to come, and too little is in flight; this is the median
  * of reads at places spread over the file.
  */
+#include "runtime/cli/plan_device.h"
 #include "runtime/cli/tune.h"
 
 #include "kernels/ceilings/ceilings.h"
 #include "offload/io.h"
 #include "runtime/core/clock.h"
-#include "runtime/core/dev.h"
 #include "runtime/plan/placement.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BOTH_RAM   (512ull << 20)
-#define BOTH_DISK  (512ull << 20)
-#define LINK_BYTES (64ull << 20)
-#define RATE_DISK  (192ull << 20)
-enum { BURSTS = 9, RATE_PASSES = 3, LINK_PASSES = 5, SMALL_READ = 64 << 10 };
+#define BOTH_RAM  (512ull << 20)
+#define BOTH_DISK (512ull << 20)
+#define RATE_DISK (192ull << 20)
+enum { BURSTS = 9, RATE_PASSES = 3, SMALL_READ = 64 << 10 };
 
 /* The file that the disk is measured with; path is the caller's to free. */
 typedef struct file_of {
@@ -95,12 +95,6 @@ static mox_err both_at_once(const mox_ceilings_cfg *cfg, const file_of *file, mo
     return err;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Median seconds of reading so many bytes from rest. */
 static mox_err burst(const mox_tune *t, const file_of *file, uint64_t bytes, double *out)
 {
@@ -112,25 +106,31 @@ static mox_err burst(const mox_tune *t, const file_of *file, uint64_t bytes, dou
         MOX_TRY(mox_io_probe_rate(file->path, room / BURSTS * i, bytes, 1 << 20, depth, t->o->cfg.io, &rate));
         s[i] = (double)(bytes < file->bytes ? bytes : file->bytes) / rate;
     }
-    qsort(s, BURSTS, sizeof *s, by_value);
-    *out = s[BURSTS / 2];
+    *out = mox_bench_spread_of(s, BURSTS).median;
     return MOX_OK;
 }
 
-static mox_err disk_now(const mox_tune *t, const file_of *file, mox_tuned_rates *out)
+/* What an expert takes beyond its bytes at the disk's rate. */
+static mox_err first_byte(const mox_tune *t, const file_of *file, mox_tuned_rates *out)
+{
+    uint64_t expert = t->expert_bytes ? t->expert_bytes : SMALL_READ;
+    double one = 0;
+    MOX_TRY(burst(t, file, expert, &one));
+    out->burst_s = one > (double)expert / out->disk_bps ? one - (double)expert / out->disk_bps : 0;
+    return MOX_OK;
+}
+
+static mox_err disk_now(const file_of *file, mox_tuned_rates *out)
 {
     uint64_t bytes = file->bytes < RATE_DISK ? file->bytes : RATE_DISK;
-    uint64_t expert = t->expert_bytes ? t->expert_bytes : SMALL_READ;
-    double one = 0, rate = 0;
+    double rate = 0;
     for (uint32_t i = 0; i < RATE_PASSES; i++) { /* the best: what disturbs a pass is not the disk */
         double pass = 0;
         uint64_t off = (file->bytes - bytes) / RATE_PASSES * i;
         MOX_TRY(mox_io_probe_rate(file->path, off, bytes, 1 << 20, 32, MOX_IO_AUTO, &pass));
         rate = pass > rate ? pass : rate;
     }
-    MOX_TRY(burst(t, file, expert, &one));
     out->disk_bps = rate;
-    out->burst_s = one > (double)expert / rate ? one - (double)expert / rate : 0;
     return MOX_OK;
 }
 
@@ -139,42 +139,20 @@ mox_err mox_tune_disk(const mox_tune *t, mox_tuned_rates *out)
     mox_ceilings_cfg cfg;
     file_of file = {0};
     mox_err err = find_file(t, &cfg, &file);
-    err = err == MOX_OK ? disk_now(t, &file, out) : err;
+    err = err == MOX_OK ? disk_now(&file, out) : err;
     free(file.path);
     return err;
 }
 
-/* Copies into the memory of the device that the CPU plays; other devices say their own rate (bench/gpu). */
-static mox_err link_rate(mox_tuned_rates *out)
+static mox_err link_rates(const mox_tune *t, mox_tuned_rates *out)
 {
-    mox_dev *dev = NULL;
-    mox_stream *s = NULL;
-    mox_buf from = {0}, to = {0};
-    mox_err err;
-    MOX_TRY(mox_dev_cpu_create(&dev));
-    MOX_TRY_GOTO(err, dev->ops->mem_alloc(dev, LINK_BYTES, MOX_MEM_PINNED, 0, &from), done);
-    MOX_TRY_GOTO(err, dev->ops->mem_alloc(dev, LINK_BYTES, MOX_MEM_DEVICE, 0, &to), done);
-    MOX_TRY_GOTO(err, dev->ops->stream_create(dev, &s), done);
-    memset(from.ptr, 1, LINK_BYTES);
-    for (int i = 0; i < LINK_PASSES; i++) {
-        uint64_t t0 = mox_now_ns();
-        MOX_TRY_GOTO(err, dev->ops->copy(dev, s, to.ptr, from.ptr, LINK_BYTES), done);
-        MOX_TRY_GOTO(err, dev->ops->stream_wait(dev, s), done);
-        double rate = 1e9 * (double)LINK_BYTES / (double)(mox_now_ns() - t0);
-        out->link_bps = rate > out->link_bps ? rate : out->link_bps;
-    }
-done:
-    if (s) {
-        dev->ops->stream_destroy(dev, &s);
-    }
-    if (to.ptr) {
-        dev->ops->mem_free(dev, &to);
-    }
-    if (from.ptr) {
-        dev->ops->mem_free(dev, &from);
-    }
-    mox_dev_destroy(&dev);
-    return err;
+    mox_device_here here;
+    MOX_TRY(mox_device_measure(&t->o->cfg, &here));
+    out->link_bps = here.up_bps;
+    out->down_bps = here.down_bps;
+    out->vram_bps = here.own_bps;
+    snprintf(out->device, sizeof out->device, "%s", here.kind);
+    return MOX_OK;
 }
 
 mox_err mox_tune_rates(const mox_tune *t, mox_tuned_rates *out)
@@ -189,10 +167,10 @@ mox_err mox_tune_rates(const mox_tune *t, mox_tuned_rates *out)
     out->int_ops = c.int_ops_per_s;
     out->threads = t->plan.n_threads;
     MOX_TRY_GOTO(err, both_at_once(&cfg, &file, out), done);
-    MOX_TRY_GOTO(err, disk_now(t, &file, out), done);
     out->disk_bps = c.disk_bytes_per_s;
+    MOX_TRY_GOTO(err, first_byte(t, &file, out), done);
     if (t->plan.n_devices > 0) {
-        err = link_rate(out);
+        err = link_rates(t, out);
     }
 done:
     free(file.path);

@@ -1,7 +1,7 @@
 /* The search of `moxie tune`: one setting after another, each against the best so far.
  *
- * Machines drift by more than settings differ, so the two are measured in turns (A B, B A, A B) and their medians
- * compared; 3 % must be gained, and the hash of all logits must be the same. A setting that is much slower at once is
+ * Machines drift by more than settings differ, so the two are measured in turns (A B, B A, A B): a setting must be faster in
+ * every pair and its median by 3 %, and the hash of all logits must be the same. A setting that is much slower at once is
  * not measured again. What the command line says stays; what cannot matter (how the file is read, where all experts are
  * in memory) is not tried. Later settings are judged with the earlier ones in force.
  */
@@ -18,11 +18,9 @@
 #define GAIN     1.03 /* what a setting must bring */
 #define HOPELESS 0.85 /* of the speed: the first pair says enough */
 
-enum { MOST_ANSWER = 256 }; /* tokens: says what a setting is worth, and a small model is done in seconds */
-
 typedef struct candidate {
     const char *option;
-    char value[32];
+    char value[MOX_TUNED_VALUE]; /* "": found when its turn comes */
 } candidate;
 
 static void add(candidate *list, uint32_t *n, const char *option, uint32_t number)
@@ -43,13 +41,9 @@ static void add_words(candidate *list, uint32_t *n, const char *option, const ch
     }
 }
 
-/* Everything that may matter for this plan, what matters most first. */
-static uint32_t candidates(const mox_tune *t, candidate *list)
+static void add_threads(const mox_tune *t, candidate *list, uint32_t *n)
 {
-    static const char *const policies[] = {"lru", "lfu", "static", NULL}, *const off[] = {"off", NULL};
-    static const char *const io[] = {"pread", NULL}, *const misses[] = {"cpu", "copy", "split", NULL};
-    const mox_plan *p = &t->plan;
-    uint32_t n = 0, cores = p->n_threads;
+    uint32_t cores = t->plan.n_threads;
     mox_topo *topo = NULL;
     if (mox_topo_create(&topo) == MOX_OK) {
         cores = mox_topo_cores(topo);
@@ -57,41 +51,49 @@ static uint32_t candidates(const mox_tune *t, candidate *list)
     mox_topo_destroy(&topo);
     const uint32_t threads[] = {1, cores / 2, cores - 1, cores, cores * 2};
     for (uint32_t i = 0, last = 0; i < 5; i++) {
-        if (threads[i] > last && threads[i] != p->n_threads &&
+        if (threads[i] > last && threads[i] != t->plan.n_threads &&
             (i < 4 || sysconf(_SC_NPROCESSORS_ONLN) > cores)) {
-            add(list, &n, "threads", threads[i]);
+            add(list, n, "threads", threads[i]);
         }
         last = threads[i] > last ? threads[i] : last;
     }
-    if (p->n_devices > 0) {
+}
+
+/* Everything that may matter for this plan, what matters most first. */
+static uint32_t candidates(const mox_tune *t, candidate *list)
+{
+    static const char *const policies[] = {"lru", "lfu", "static", NULL}, *const off[] = {"off", NULL};
+    static const char *const io[] = {"pread", NULL}, *const misses[] = {"cpu", "copy", "split", NULL};
+    static const char *const later[] = {"", NULL};
+    const mox_plan *p = &t->plan;
+    uint32_t n = 0;
+    bool misses_some = p->kept_total + p->vram_experts < p->experts_total;
+    add_threads(t, list, &n);
+    if (p->n_devices > 0) { /* VRAM for experts, or for what crosses; and how misses are served */
+        for (uint32_t quarters = 3; quarters > 1 && p->vram_experts > 3; quarters--) {
+            add(list, &n, "vram-experts", p->vram_experts * quarters / 4);
+        }
         add_words(list, &n, "miss", misses);
     }
-    bool misses_some = p->kept_total + p->vram_experts < p->experts_total;
-    if (misses_some && p->budget_bytes > 0) { /* memory for prompts, or for experts */
+    if (misses_some && p->budget_bytes > 0) { /* RAM for prompts, or for experts */
         for (uint32_t batch = 32; batch < p->n_batch; batch *= 4) {
             add(list, &n, "batch", batch);
         }
     }
     if (misses_some) {
         add_words(list, &n, "policy", policies);
+        add(list, &n, "margin", p->n_devices > 0 ? 0 : 1);
+        if (p->n_devices > 0) {
+            add(list, &n, "margin", 3);
+        } else if (p->kept_total > 0) {
+            add_words(list, &n, "layer-shares", later);
+        }
         add_words(list, &n, "look-ahead", off);
         add(list, &n, "io-depth", 8);
         add(list, &n, "io-depth", 64);
         add_words(list, &n, "io", io);
     }
     return n;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, uint32_t n)
-{
-    qsort(v, n, sizeof *v, by_value);
-    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
 static bool over(const mox_tune *t)
@@ -126,7 +128,6 @@ static mox_err compare(mox_tune *t, const mox_opts *was, const mox_opts *other, 
 {
     const mox_opts *const side[2] = {was, other};
     double a[MOX_TUNE_PAIRS], b[MOX_TUNE_PAIRS];
-    bool agree = true;
     for (uint32_t i = 0; i < MOX_TUNE_PAIRS && !over(t); i++) {
         bool whole = false;
         MOX_TRY(pair(t, side, i, turn, &whole));
@@ -136,46 +137,48 @@ static mox_err compare(mox_tune *t, const mox_opts *was, const mox_opts *other, 
         a[i] = turn[0].total_s;
         b[i] = turn[1].total_s;
         trial->pairs = i + 1;
+        trial->faster += b[i] < a[i];
         trial->other_logits = !same_hash(&turn[0], &turn[1]);
-        agree = agree && b[i] < a[i];
         if (trial->other_logits || a[0] < HOPELESS * b[0]) {
             break;
         }
     }
     if (trial->pairs > 0) {
-        trial->gain = median(a, trial->pairs) / median(b, trial->pairs);
+        trial->was_s = mox_bench_spread_of(a, trial->pairs).median;
+        trial->is_s = mox_bench_spread_of(b, trial->pairs).median;
+        trial->gain = trial->was_s / trial->is_s;
     }
     bool decided =
         trial->pairs == MOX_TUNE_PAIRS || trial->other_logits || (trial->pairs > 0 && trial->gain < HOPELESS);
     trial->note = decided ? NULL : mox_stop_requested() ? "stopped" : "out of time";
-    trial->kept = decided && agree && !trial->other_logits && trial->gain >= GAIN;
+    trial->kept = decided && trial->faster == trial->pairs && !trial->other_logits && trial->gain >= GAIN;
     return MOX_OK;
 }
 
-static void current(const mox_opts *o, const char *option, const mox_plan *plan, char out[32])
+/* Of an option that every run has. */
+static mox_setting *setting_of(mox_opts *o, const char *option)
 {
-    for (const mox_option *opt = mox_options; opt->name != NULL; opt++) {
-        if (!opt->once && strcmp(opt->name, option) == 0) {
-            const char *v = o->set[opt - mox_options].value;
-            bool automatic = v == NULL || strcmp(v, "auto") == 0;
-            if (automatic && strcmp(option, "threads") == 0) {
-                snprintf(out, 32, "%u", plan->n_threads);
-            } else {
-                snprintf(out, 32, "%s", v ? v : "auto");
-            }
-        }
+    const char *nearest = NULL;
+    return &o->set[mox_option_key(option, &nearest) - mox_options];
+}
+
+static void current(mox_opts *o, const char *option, const mox_plan *plan, char out[MOX_TUNED_VALUE])
+{
+    const char *v = setting_of(o, option)->value;
+    bool automatic = v == NULL || strcmp(v, "auto") == 0;
+    if (automatic && strcmp(option, "threads") == 0) {
+        snprintf(out, MOX_TUNED_VALUE, "%u", plan->n_threads);
+    } else if (automatic && strcmp(option, "vram-experts") == 0) {
+        snprintf(out, MOX_TUNED_VALUE, "%u", plan->vram_experts);
+    } else {
+        snprintf(out, MOX_TUNED_VALUE, "%s", v ? v : "auto");
     }
 }
 
-static bool on_the_command_line(const mox_opts *o, const char *option)
+static bool on_the_command_line(mox_opts *o, const char *option)
 {
-    for (const mox_option *opt = mox_options; opt->name != NULL; opt++) {
-        if (strcmp(opt->name, option) == 0 && (opt->commands & MOX_CMD_TUNE)) {
-            const mox_setting *s = &o->set[opt - mox_options];
-            return s->origin == MOX_FROM_ARGS && s->rank < 1000;
-        }
-    }
-    return false;
+    const mox_setting *s = setting_of(o, option);
+    return s->origin == MOX_FROM_ARGS && s->rank < MOX_TUNE_RANK;
 }
 
 static void keep(mox_tune *t, const mox_opts *other, const candidate *c)
@@ -189,34 +192,60 @@ static void keep(mox_tune *t, const mox_opts *other, const candidate *c)
         f->key[at] = c->option;
         snprintf(f->value[at], sizeof f->value[at], "%s", c->value);
         f->n = at == f->n ? at + 1 : f->n;
+        *t->o = *other;
+        setting_of(t->o, c->option)->value = f->value[at]; /* the candidate's text does not last */
     }
-    for (const mox_option *opt = mox_options; opt->name != NULL; opt++) {
-        if (strcmp(opt->name, c->option) == 0 && (opt->commands & MOX_CMD_TUNE)) {
-            *t->o = *other;
-            t->o->set[opt - mox_options].value = f->value[at]; /* the candidate's text does not last */
-        }
-    }
+}
+
+static const char *verdict(const mox_tune_trial *r)
+{
+    return r->kept                ? "kept"
+           : r->other_logits      ? "OTHER LOGITS, refused"
+           : r->note              ? r->note
+           : r->faster < r->pairs ? "refused, not faster in every pair"
+                                  : "refused, not 3 % faster";
 }
 
 static void show(const mox_tune_trial *r)
 {
-    if (r->note != NULL && r->pairs == 0) {
+    if (r->pairs == 0) {
         mox_ui_line("--%s %s: %s", r->option, r->value, r->note);
         return;
     }
-    mox_ui_line("--%s %s against %s: %.3f times as fast (%u pair%s): %s", r->option, r->value, r->was,
-                r->gain, r->pairs, r->pairs == 1 ? "" : "s",
-                r->kept           ? "kept"
-                : r->other_logits ? "OTHER LOGITS, refused"
-                : r->note         ? r->note
-                                  : "not 3 % faster");
+    mox_ui_line("--%s %s against %s: %.3f s against %.3f, %.3f times as fast, faster in %u of %u pair%s: %s",
+                r->option, r->value, r->was, r->is_s, r->was_s, r->gain, r->faster, r->pairs,
+                r->pairs == 1 ? "" : "s", verdict(r));
 }
 
-static mox_err try_one(mox_tune *t, const candidate *c)
+/* A value that is found only now, and whether there is one; whether it can matter with what was kept before. */
+static mox_err worth_trying(const mox_tune *t, candidate *c, bool *out)
+{
+    const char *policy = t->o->cfg.policy;
+    *out = strcmp(c->option, "margin") != 0 || strcmp(policy, "auto") == 0 || strcmp(policy, "dlfu") == 0;
+    if (strcmp(c->option, "layer-shares") == 0) {
+        MOX_TRY(mox_tune_shares(t, c->value));
+        *out = c->value[0] != '\0';
+        if (!*out && mox_stop_requested() == 0) {
+            mox_ui_line("--layer-shares: what was recorded asks for equal shares");
+        }
+    }
+    return MOX_OK;
+}
+
+static mox_err try_one(mox_tune *t, candidate *c)
 {
     static mox_opts other;
+    bool worth = false;
     mox_tune_trial *r = &t->trial[t->n_trials];
     mox_tune_turn turn[2];
+    if (!over(t)) {
+        MOX_TRY(worth_trying(t, c, &worth));
+        if (!worth) {
+            return MOX_OK;
+        }
+    } else if (c->value[0] == '\0') { /* nothing more is measured for a value */
+        snprintf(c->value, sizeof c->value, "by routing");
+    }
     *r = (mox_tune_trial){.option = c->option};
     snprintf(r->value, sizeof r->value, "%s", c->value);
     current(t->o, c->option, &t->plan, r->was);
@@ -224,8 +253,11 @@ static mox_err try_one(mox_tune *t, const candidate *c)
         return MOX_OK;
     }
     t->n_trials++;
-    MOX_TRY(mox_tune_set(t->o, c->option, c->value, &other));
-    mox_err err = over(t) ? MOX_OK : compare(t, t->o, &other, r, turn);
+    mox_err err = MOX_OK;
+    if (!over(t)) {
+        MOX_TRY(mox_tune_set(t->o, c->option, c->value, &other));
+        err = compare(t, t->o, &other, r, turn);
+    }
     if (err != MOX_OK && mox_err_last()->code == MOX_E_NO_FIT) {
         r->note = "does not fit";
         err = MOX_OK;
@@ -246,25 +278,14 @@ static mox_err try_one(mox_tune *t, const candidate *c)
 /* Answers long enough for a turn to take its share of the time. */
 static mox_err first_turn(mox_tune *t, uint32_t n_candidates)
 {
-    uint32_t longest = 0;
     double room = (double)(t->deadline_ns - mox_now_ns()) / 1e9;
     t->turn_s = room / (2 * MOX_TUNE_PAIRS * (n_candidates + 1));
     t->turn_s = t->turn_s > 4 ? 4 : t->turn_s;
-    for (uint32_t i = 0; i < t->n_prompts; i++) {
-        longest = t->n_ids[i] > longest ? t->n_ids[i] : longest;
-    }
-    if (longest + 10 > t->plan.n_ctx) {
-        return MOX_FAIL(MOX_E_CONTEXT_FULL, "a prompt has %u tokens, the context %u", longest, t->plan.n_ctx);
-    }
     t->n_answer = 8;
     MOX_TRY(mox_tune_turn_run(t, t->o, &t->first));
-    double each = t->first.answer_s / (double)(t->first.answer_tokens ? t->first.answer_tokens : 1);
     double left = t->turn_s - t->first.open_s - 2 * t->first.prompt_s;
     left = left > t->turn_s / 4 ? left : t->turn_s / 4;
-    double tokens = left / 2 / (each * t->n_prompts);
-    uint32_t most = t->plan.n_ctx - longest - 2;
-    most = most < MOST_ANSWER ? most : MOST_ANSWER;
-    t->n_answer = tokens < 8 ? 8 : tokens > most ? most : (uint32_t)tokens;
+    mox_tune_length(t, &t->first, left / 2);
     return mox_tune_turn_run(t, t->o, &t->first);
 }
 
@@ -288,9 +309,9 @@ static mox_err confirm(mox_tune *t, const mox_opts *first)
     t->first = turn[0];
     t->last = turn[1];
     t->found.gain = r.gain;
+    mox_ui_line("together %.3f s against %.3f at first, %.3f times as fast, faster in %u of %u pairs: %s",
+                r.is_s, r.was_s, r.gain, r.faster, r.pairs, r.kept ? "kept" : "nothing is kept");
     if (!r.kept) {
-        mox_ui_line("together %.3f times as fast as at first: not 3 %% in every pair, so nothing is kept",
-                    r.gain);
         t->found.n = 0;
         t->found.gain = 1;
     }

@@ -1,18 +1,23 @@
 /* One turn of `moxie tune`: the model is opened with some settings, reads the prompts and answers them once to warm up and
- * once measured, and is closed.
+ * once or, where that is over in a moment, several times measured, and is closed.
  *
- * What is answered is sampled at temperature 1 from one seed, with ends ignored, so every turn computes the same tokens as
- * long as the logits are the same, and the hash over all of them says whether they are. The answers that warm up have
- * another seed: a cache must not have seen what it is judged by. Opening is not counted. */
+ * What is answered is sampled at temperature 1 from fixed seeds, with ends ignored, so every turn computes the same tokens as
+ * long as the logits are the same, and the hash over all of them says whether they are. The answers that warm up have a
+ * seed of their own: a cache must not have seen what it is judged by. Opening is not counted. */
 #include "runtime/cli/tune.h"
 
 #include "runtime/cli/open.h"
 #include "runtime/core/clock.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-enum { RANDOM_IDS = 32, MAX_IDS = 512 };
+enum { RANDOM_IDS = 32, MAX_IDS = 512, LEAST_ANSWER = 8, MOST_ANSWER = 256, MOST_PASSES = 32 };
+#define ENOUGH_S 0.5 /* of answers, measured: what is shorter is noise */
 
 /* A few lines of prose and of code, for whoever names no prompts. */
 static const char *const own_prompts[] = {
@@ -27,7 +32,7 @@ mox_err mox_tune_set(const mox_opts *o, const char *option, const char *value, m
 {
     const char *nearest = NULL;
     const mox_option *opt = mox_option_key(option, &nearest);
-    mox_setting from = {.origin = MOX_FROM_ARGS, .rank = 1000};
+    mox_setting from = {.origin = MOX_FROM_ARGS, .rank = MOX_TUNE_RANK};
     *out = *o;
     if (opt == NULL) {
         return MOX_FAIL(MOX_E_OPTION, "unknown option --%.40s", option);
@@ -131,10 +136,9 @@ mox_err mox_tune_prompts(mox_tune *t)
     return err;
 }
 
+/* Every prompt once, added to what out has. */
 static mox_err pass(const mox_tune *t, mox_bench *b, mox_tune_turn *out)
 {
-    out->prompt_s = out->answer_s = 0;
-    out->prompt_tokens = out->answer_tokens = 0;
     for (uint32_t i = 0; i < t->n_prompts && mox_stop_requested() == 0; i++) {
         mox_bench_rep rep;
         mox_bench_test test = {.decode = true, .n_tokens = t->n_answer, .depth = t->n_ids[i]};
@@ -149,6 +153,40 @@ static mox_err pass(const mox_tune *t, mox_bench *b, mox_tune_turn *out)
     return MOX_OK;
 }
 
+uint32_t mox_tune_passes(const mox_tune *t)
+{
+    return t->n_passes ? t->n_passes : 1;
+}
+
+static uint32_t longest_prompt(const mox_tune *t)
+{
+    uint32_t longest = 0;
+    for (uint32_t i = 0; i < t->n_prompts; i++) {
+        longest = t->n_ids[i] > longest ? t->n_ids[i] : longest;
+    }
+    return longest;
+}
+
+mox_err mox_tune_room(const mox_tune *t)
+{
+    uint32_t longest = longest_prompt(t);
+    return longest + LEAST_ANSWER + 2 <= t->plan.n_ctx
+               ? MOX_OK
+               : MOX_FAIL(MOX_E_CONTEXT_FULL, "a prompt has %u tokens, the context %u", longest,
+                          t->plan.n_ctx);
+}
+
+void mox_tune_length(mox_tune *t, const mox_tune_turn *turn, double answer_s)
+{
+    double each = turn->answer_s / (double)(turn->answer_tokens ? turn->answer_tokens : 1) * t->n_prompts;
+    double tokens = answer_s / each, enough = answer_s < ENOUGH_S ? tokens : ENOUGH_S / each;
+    uint32_t most = t->plan.n_ctx - longest_prompt(t) - 2;
+    most = most < MOST_ANSWER ? most : MOST_ANSWER;
+    t->n_answer = tokens < LEAST_ANSWER ? LEAST_ANSWER : tokens > most ? most : (uint32_t)tokens;
+    double passes = enough / t->n_answer;
+    t->n_passes = passes < 1 ? 1 : passes > MOST_PASSES ? MOST_PASSES : (uint32_t)passes;
+}
+
 mox_err mox_tune_turn_run(const mox_tune *t, const mox_opts *o, mox_tune_turn *out)
 {
     static mox_opts mine;
@@ -159,13 +197,34 @@ mox_err mox_tune_turn_run(const mox_tune *t, const mox_opts *o, mox_tune_turn *o
     uint64_t t0 = mox_now_ns();
     MOX_TRY(mox_open(&b.ctx, &mine.cfg));
     out->open_s = (double)(mox_now_ns() - t0) / 1e9;
+    mox_tune_turn warm = {0};
     mine.seed = o->seed + 1;
-    mox_err err = pass(t, &b, out);
+    mox_err err = pass(t, &b, &warm);
     mox_reset_counters(b.ctx);
-    mine.seed = o->seed;
-    err = err == MOX_OK && mox_stop_requested() == 0 ? pass(t, &b, out) : err;
+    for (uint32_t i = 0; i < mox_tune_passes(t) && err == MOX_OK && mox_stop_requested() == 0; i++) {
+        mine.seed = o->seed + 2 * i;
+        err = pass(t, &b, out);
+    }
     mox_get_counters(b.ctx, &out->c, NULL);
     out->hash = mox_logits_hash(b.ctx);
     mox_close(&b.ctx);
+    return err;
+}
+
+mox_err mox_tune_record(const mox_tune *t, const mox_opts *o, mox_routing *out)
+{
+    static mox_opts mine;
+    char path[48];
+    mox_tune_turn turn;
+    int fd = memfd_create("moxie-tune", MFD_CLOEXEC); /* a file that lies in no folder */
+    if (fd < 0) {
+        return MOX_FAIL_SYS(MOX_E_WRITE, errno, "tune: no file in memory for the routing");
+    }
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    mine = *o;
+    mine.cfg.record = path;
+    mox_err err = mox_tune_turn_run(t, &mine, &turn);
+    err = err == MOX_OK ? mox_routing_read(path, out) : err;
+    close(fd);
     return err;
 }

@@ -31,19 +31,9 @@ static const char *base_name(const char *path)
 
 const char *mox_tuned_machine(char out[200])
 {
-    char line[256], cpu[120] = "unknown processor";
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-        if (strncmp(line, "model name", 10) == 0 && strchr(line, ':') != NULL) {
-            const char *value = strchr(line, ':') + 1;
-            value += strspn(value, " \t");
-            snprintf(cpu, sizeof cpu, "%.*s", (int)strcspn(value, "\n;#"), value);
-            break;
-        }
-    }
-    if (f != NULL) {
-        fclose(f);
-    }
+    char cpu[120];
+    mox_host_cpu_name("", cpu, sizeof cpu);
+    cpu[strcspn(cpu, ";#")] = '\0'; /* it stands in a line of an INI file */
     snprintf(out, 200, "%s, %ld CPUs, %.0f GiB, %s", cpu, sysconf(_SC_NPROCESSORS_ONLN),
              round((double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / (1 << 30)),
              mox_isa_name(mox_isa_best()));
@@ -112,8 +102,12 @@ static void write_file(FILE *f, const mox_tuned *t)
         "[tune]\nschema = " SCHEMA "\nmodel = %s\nmodel-id = %016llx\nmachine = %s\ngain = %.3f\n\n",
         t->model, (unsigned long long)t->model_id, t->machine, t->gain);
     fprintf(f, "[measured]\nram-read = %.4g\nfile-read = %.4g\n", r->ram_bps, r->disk_bps);
-    fprintf(f, "ram-read-beside = %.4g\nfile-read-beside = %.4g\nlink = %.4g\ninteger-ops = %.4g\n",
-            r->both_ram_bps, r->both_disk_bps, r->link_bps, r->int_ops);
+    fprintf(f, "ram-read-beside = %.4g\nfile-read-beside = %.4g\ninteger-ops = %.4g\n", r->both_ram_bps,
+            r->both_disk_bps, r->int_ops);
+    if (r->device[0] != '\0' && strcmp(r->device, "emu") != 0) { /* an emulator's copies are of no card */
+        fprintf(f, "device = %s\nlink = %.4g\nlink-down = %.4g\nvram-read = %.4g\n", r->device, r->link_bps,
+                r->down_bps, r->vram_bps);
+    }
     fprintf(f, "first-byte-seconds = %.4g\ntoken-seconds = %.4g\nthreads = %.0f\n\n[settings]\n", r->burst_s,
             r->token_s, r->threads);
     for (uint32_t i = 0; i < t->n; i++) {
@@ -187,7 +181,10 @@ static mox_err take(const mox_command *cmd, const mox_config_file *file, const c
         }
         mox_setting from = {.file = path, .line = e->line, .origin = MOX_FROM_CONFIG, .rank = 1};
         bool free_to_set = o->set[opt - mox_options].rank == 0 && mox_option_of(opt, cmd);
-        MOX_TRY(mox_option_set(opt, e->value, &from, o));
+        if (mox_option_set(opt, e->value, &from, o) != MOX_OK) {
+            mox_err_info why = *mox_err_last();
+            return MOX_FAIL(MOX_E_CONFIG, "%.200s:%u: %.200s", path, e->line, why.msg);
+        }
         if (free_to_set && at < sizeof line) {
             at += (size_t)snprintf(line + at, sizeof line - at, " --%s %s", e->key, e->value);
         }
@@ -203,7 +200,8 @@ static mox_err take(const mox_command *cmd, const mox_config_file *file, const c
     return MOX_OK;
 }
 
-static void read_rates(const mox_config_file *file, mox_tuned_rates *r)
+/* What was measured; a file that somebody changed is not believed. */
+static mox_err read_rates(const mox_config_file *file, const char *path, mox_tuned_rates *r)
 {
     const struct {
         const char *key;
@@ -213,13 +211,24 @@ static void read_rates(const mox_config_file *file, mox_tuned_rates *r)
                 {"ram-read-beside", &r->both_ram_bps},
                 {"file-read-beside", &r->both_disk_bps},
                 {"link", &r->link_bps},
+                {"link-down", &r->down_bps},
+                {"vram-read", &r->vram_bps},
                 {"integer-ops", &r->int_ops},
                 {"first-byte-seconds", &r->burst_s},
                 {"token-seconds", &r->token_s},
                 {"threads", &r->threads}};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-        *list[i].to = strtod(value_of(file, "measured", list[i].key), NULL);
+        char *end = NULL;
+        const char *text = value_of(file, "measured", list[i].key);
+        double v = strtod(text, &end);
+        if (*end != '\0' || !(v >= 0 && v < 1e18)) {
+            (void)MOX_FAIL(MOX_E_CONFIG, "%.300s: %s = %.40s was never measured", path, list[i].key, text);
+            return mox_err_fix("moxie tune MODEL --save\n--tuned off");
+        }
+        *list[i].to = v;
     }
+    snprintf(r->device, sizeof r->device, "%s", value_of(file, "measured", "device"));
+    return MOX_OK;
 }
 
 static mox_err read_tuned(const char *path, mox_config_file *file)
@@ -257,6 +266,10 @@ mox_err mox_tuned_apply(const mox_command *cmd, mox_opts *o, mox_tuned_rates *ra
     if (strcmp(o->tuned, "off") == 0) {
         return MOX_OK;
     }
+    folder(l.found);
+    if (!named && (l.found[0] == '\0' || access(l.found, F_OK) != 0)) {
+        return MOX_OK; /* nobody has tuned anything: the header need not be read for it */
+    }
     mox_err err = mox_tuned_identify(o->cfg.model, &l.t);
     if (err != MOX_OK) { /* whoever opens the model says what is wrong with it */
         return named ? err : MOX_OK;
@@ -281,8 +294,7 @@ mox_err mox_tuned_apply(const mox_command *cmd, mox_opts *o, mox_tuned_rates *ra
                     why);
         return MOX_OK;
     }
-    if (rates != NULL) {
-        read_rates(&l.file, rates);
-    }
+    mox_tuned_rates unused;
+    MOX_TRY(read_rates(&l.file, path, rates ? rates : &unused));
     return take(cmd, &l.file, path, o);
 }

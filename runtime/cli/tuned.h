@@ -9,17 +9,19 @@
 
 #include "runtime/cli/options.h"
 
-enum { MOX_TUNED_SETTINGS = 16 };
+enum { MOX_TUNED_SETTINGS = 16, MOX_TUNED_VALUE = 128 };
 
 /* What was measured; bytes per second, seconds. 0: not. */
 typedef struct mox_tuned_rates {
     double ram_bps, disk_bps;           /* each alone */
     double both_ram_bps, both_disk_bps; /* at the same time */
-    double link_bps;                    /* to the memory of a device */
+    double link_bps, down_bps;          /* to the memory of a device, and from it */
+    double vram_bps;                    /* reads within it */
     double int_ops;
     double burst_s; /* from asking for an expert until its bytes come at disk_bps */
     double token_s; /* computing of one token of an answer */
     double threads; /* with so many */
+    char device[8]; /* kind of the device that link, down and vram are of: "cpu", "cuda", "emu"; "": none */
 } mox_tuned_rates;
 
 typedef struct mox_tuned {
@@ -28,7 +30,7 @@ typedef struct mox_tuned {
     double gain; /* how many times as fast as without */
     mox_tuned_rates rates;
     const char *key[MOX_TUNED_SETTINGS]; /* names of options */
-    char value[MOX_TUNED_SETTINGS][32];
+    char value[MOX_TUNED_SETTINGS][MOX_TUNED_VALUE];
     uint32_t n;
 } mox_tuned;
 

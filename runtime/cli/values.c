@@ -228,6 +228,10 @@ mox_err mox_option_store(const mox_option *opt, const char *s, mox_opts *o)
     case MOX_OPT_NUMBER:
         return parse_count(opt, s, 0, 1.8e19, (uint64_t *)at);
     case MOX_OPT_REAL:
+        if (choice != NULL) {
+            *(float *)at = (float)choice->value;
+            return MOX_OK;
+        }
         return parse_real(opt, s, opt->lo, opt->hi, (float *)at);
     case MOX_OPT_TEXT:
         *(const char **)at = s;
@@ -247,7 +251,12 @@ mox_err mox_option_store(const mox_option *opt, const char *s, mox_opts *o)
         }
         return MOX_OK;
     case MOX_OPT_SIZE:
-        return mox_parse_size(opt->name, s, (uint64_t *)at);
+        MOX_TRY(mox_parse_size(opt->name, s, &n));
+        if ((double)n < opt->lo) {
+            return bad_value(opt, s, "nothing can be done with so little");
+        }
+        *(uint64_t *)at = n;
+        return MOX_OK;
     case MOX_OPT_BUDGET:
         return parse_budget(opt, s, (mox_budget *)at);
     case MOX_OPT_EXPERTS:

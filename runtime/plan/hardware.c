@@ -56,6 +56,24 @@ static const mox_hw *by_name(const char *name, size_t n)
     return NULL;
 }
 
+const mox_hw *mox_hw_card(const char *driver_name)
+{
+    for (const mox_hw *h = mox_hardware; h->name; h++) {
+        size_t n = strlen(driver_name), end = strlen(h->about);
+        bool ends =
+            n > end && driver_name[n - end - 1] == ' ' && strcmp(driver_name + n - end, h->about) == 0;
+        if (h->kind == MOX_HW_CARD && ends) {
+            return h;
+        }
+    }
+    return NULL;
+}
+
+double mox_hw_ops(const mox_hw *card)
+{
+    return (card ? card : mox_hardware)->int8_ops * OPS_SHARE;
+}
+
 static mox_err unknown(const char *name, size_t n)
 {
     char list[512];

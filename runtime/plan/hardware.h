@@ -31,6 +31,11 @@ typedef struct mox_hw_spec {
     mox_machine machine;
 } mox_hw_spec;
 
+/* mox_hw_card: the card with whose name a driver's name ends; NULL: none. mox_hw_ops: what it sustains in a
+ * prompt; of NULL the least of all cards. */
+const mox_hw *mox_hw_card(const char *driver_name);
+double mox_hw_ops(const mox_hw *card);
+
 /* mox_hw_find: Errors MOX_E_ARG: a name that is not in the table, two of one kind, a link without a card. */
 MOX_NODISCARD mox_err mox_hw_find(const char *names, mox_hw_spec *out);
 

@@ -38,6 +38,9 @@ typedef struct mox_plan_in {
 /* mox_plan_make: fill *plan and *place. Errors  MOX_E_NO_FIT with the floor and what would lower it. */
 MOX_NODISCARD mox_err mox_plan_make(const mox_plan_in *in, mox_plan *plan, mox_placement *place);
 
+/* --margin in each tier: MOX_ADMIT_ALWAYS in RAM and MOX_VRAM_MARGIN in VRAM, unless it is said. */
+float mox_ram_margin(const mox_cfg *cfg);
+float mox_vram_margin(const mox_cfg *cfg);
 /* mox_plan_limit: of free bytes those that `--vram` allows. */
 uint64_t mox_plan_limit(const mox_budget *b, uint64_t free_bytes);
 /* mox_plan_vram: layers to devices and experts to VRAM, before RAM is placed. Errors  MOX_E_NO_FIT. */
@@ -46,5 +49,7 @@ MOX_NODISCARD mox_err mox_plan_vram(const mox_plan_in *in, mox_plan *plan, mox_p
 /* What the machine has, with cgroups (v1 and v2) taken into account; UINT64_MAX where it cannot be told. */
 uint64_t mox_host_available_bytes(void); /* min(MemAvailable, headroom of every cgroup above us) */
 uint64_t mox_host_total_bytes(void);     /* min(MemTotal, limit of every cgroup above us) */
+/* mox_host_cpu_name: "unknown processor" where the system does not say. root: "", or a folder that plays the machine. */
+void mox_host_cpu_name(const char *root, char *out, size_t n);
 
 #endif

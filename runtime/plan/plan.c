@@ -9,6 +9,7 @@
 #include "runtime/core/bits.h"
 #include "runtime/graph/graph.h"
 #include "runtime/plan/placement.h"
+#include "runtime/plan/predict.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -136,6 +137,51 @@ static void deal_bytes(mox_placement *p, uint64_t bytes)
     }
 }
 
+/* --layer-shares: one after another to the layer that has least for its share, up to n and to `bytes`. A share of 0 comes
+ * when no other layer can take more. */
+static void deal_shares(mox_placement *p, const char *shares, uint64_t n, uint64_t bytes)
+{
+    for (; n > 0; n--) {
+        uint32_t best = UINT32_MAX;
+        double least = INFINITY;
+        for (uint32_t l = 0; l < p->store.n_layers; l++) {
+            uint32_t quota = p->layers[l].quota;
+            double share = shares[l] > '0' ? shares[l] - '0' : 1e-3, claim = (quota + 0.5) / share;
+            if (quota < p->store.n_experts && p->layers[l].slot_bytes <= bytes && !in_vram(p, l) &&
+                claim < least) {
+                best = l;
+                least = claim;
+            }
+        }
+        if (best == UINT32_MAX) {
+            return;
+        }
+        p->layers[best].quota++;
+        bytes -= p->layers[best].slot_bytes;
+    }
+}
+
+/* NULL: even. */
+static const char *shares_of(const mox_plan_in *in)
+{
+    const char *s = in->cfg->layer_shares;
+    return s && strcmp(s, "even") != 0 ? s : NULL;
+}
+
+static mox_err check_shares(const mox_plan_in *in)
+{
+    const char *s = shares_of(in);
+    size_t n = s ? strlen(s) : 0;
+    if (!s || (n == in->m->n_moe_layers && strspn(s, "0123456789") == n && strspn(s, "0") < n)) {
+        return MOX_OK;
+    }
+    (void)MOX_FAIL(
+        MOX_E_OPTION,
+        "--layer-shares %.40s%s: a digit for each of %u layers with experts is expected, not all 0", s,
+        n > 40 ? "..." : "", in->m->n_moe_layers);
+    return mox_err_fix("--layer-shares even\nmoxie tune MODEL --save finds shares");
+}
+
 static void drop_one(mox_placement *p)
 {
     uint32_t most = 0;
@@ -212,7 +258,11 @@ static mox_err place_bytes(const mox_plan_in *in, mox_plan *plan, mox_placement 
         p->store.transit_slots *= 2;
         left -= ahead;
     }
-    deal_bytes(p, left);
+    if (shares_of(in)) {
+        deal_shares(p, shares_of(in), UINT64_MAX, left);
+    } else {
+        deal_bytes(p, left);
+    }
     MOX_TRY(count_store(p));
     uint32_t n_kept;
     while (fixed_bytes(plan) + p->store_bytes > budget && kept_bytes(p, &n_kept)) {
@@ -234,13 +284,27 @@ static mox_err place_experts(const mox_plan_in *in, mox_placement *p)
     if (!p->store.n_layers) {
         return MOX_OK;
     }
-    deal_count(p, n < all ? n : all);
+    if (shares_of(in)) {
+        deal_shares(p, shares_of(in), n, UINT64_MAX);
+    } else {
+        deal_count(p, n < all ? n : all);
+    }
     uint32_t n_kept;
     choose_io(in, p, kept_bytes(p, &n_kept));
     if (n < all) {
         p->store.transit_slots *= 2; /* no limit in bytes was given */
     }
     return count_store(p);
+}
+
+float mox_ram_margin(const mox_cfg *cfg)
+{
+    return cfg->margin < 0 ? MOX_ADMIT_ALWAYS : cfg->margin;
+}
+
+float mox_vram_margin(const mox_cfg *cfg)
+{
+    return cfg->margin < 0 ? MOX_VRAM_MARGIN : cfg->margin;
 }
 
 /* Everything that does not depend on the budget; with devices mox_plan_vram moves some of it to their memory. */
@@ -280,6 +344,7 @@ static void store_base(const mox_plan_in *in, mox_placement *p)
     p->store.n_files = m->n_files;
     p->store.layout = mox_model_layout_ops(in->m);
     p->store.policy = in->policy;
+    p->store.margin = mox_ram_margin(in->cfg);
     p->store.look_ahead = in->dims->look_ahead;
     p->store.lease_arriving = true;
     p->store.io = in->cfg->io;
@@ -329,6 +394,7 @@ mox_err mox_plan_make(const mox_plan_in *in, mox_plan *plan, mox_placement *plac
 {
     memset(plan, 0, sizeof *plan);
     memset(place, 0, sizeof *place);
+    MOX_TRY(check_shares(in));
     count_fixed(in, plan);
     store_base(in, place);
     MOX_TRY(mox_plan_vram(in, plan, place));

@@ -170,7 +170,7 @@ static mox_err place_device(const mox_plan_in *in, mox_plan *plan, mox_placement
 }
 
 /* Victims go down into a slot more. Experts come in by moves, a token's worth at a time. */
-static void configure_store(mox_plan *plan, mox_placement *p)
+static void configure_store(const mox_plan_in *in, mox_plan *plan, mox_placement *p)
 {
     uint64_t biggest = 0;
     for (uint32_t l = 0; l < p->store.n_layers; l++) {
@@ -178,7 +178,7 @@ static void configure_store(mox_plan *plan, mox_placement *p)
         biggest = p->layers[l].slot_bytes > biggest ? p->layers[l].slot_bytes : biggest;
     }
     p->store.vram = (mox_vram_cfg){
-        .layers = p->vram, .margin = MOX_VRAM_MARGIN, .bytes_per_token = MOVES_TOKEN * biggest};
+        .layers = p->vram, .margin = mox_vram_margin(in->cfg), .bytes_per_token = MOVES_TOKEN * biggest};
     p->store.transit_slots++;
 }
 
@@ -208,7 +208,7 @@ mox_err mox_plan_vram(const mox_plan_in *in, mox_plan *plan, mox_placement *p)
         MOX_TRY(place_device(in, plan, p, i));
     }
     if (p->store.n_layers) {
-        configure_store(plan, p);
+        configure_store(in, plan, p);
     }
     return MOX_OK;
 }

@@ -84,9 +84,15 @@ same_with_devices() { # MODEL OPTIONS...
         done
     done
     at_least pairs $pairs 30
-    mox plan "$DEMO" --device cpu:vram=12M --gpu-spec 4080
-    exits 2
-    says 'MX-2003'
+    styled 2 MX-2003 plan "$DEMO" --device cpu:vram=12M --gpu-spec 4080
+    mox plan "$DEMO" --device cpu:vram=24M --tuned off
+    exits 0
+    prints '^machine: this one, .*device: the CPU, which plays it, copies up [0-9.]* GB/s, down'
+    prints '^Fits'
+    mox plan "$DEMO" --device cpu:vram=24M --tuned off --ram 40M --sweep vram=17M..24M --json
+    exits 0
+    same "all of it" "$(json sweep_vram.8.bytes)" $((24 << 20))
+    check "more of it holds more" [ "$(json sweep_vram.8.experts_vram)" -gt "$(json sweep_vram.0.experts_vram)" ]
     mox plan "$DEMO" --device cpu:vram=1M --tuned off
     exits 4
 }
@@ -124,7 +130,7 @@ same_with_devices() { # MODEL OPTIONS...
     exits 0
     prints '1.0 GiB  does not fit'
     styled 4 MX-4001 plan mixtral-8x7b.gguf --gpu-spec gen4 --ram 1G
-    says 'moxie plan MODEL --ram'
+    says 'moxie plan mixtral-8x7b.gguf --gpu-spec gen4 --ram 1'
     styled 4 MX-4001 plan deepseek-v3.gguf --gpu-spec 3060 --assume-ram 500G
     styled 4 MX-4001 plan mixtral-8x7b.gguf --gpu-spec 4080 --assume-ram 1M
     mox plan mixtral-8x7b.gguf --gpu-spec gen4 --ram 1G --json
@@ -160,12 +166,56 @@ same_with_devices() { # MODEL OPTIONS...
     done
     styled 2 MX-2002 plan mixtral-8x7b.gguf --assume-vram 8G
     styled 2 MX-2002 plan mixtral-8x7b.gguf --gpu-spec gen3 --assume-vram 8G
-    for sweep in vram=8G ram=9G..8G disk=1G..2G vram=8..24; do
+    for sweep in vram=8G ram=9G..8G disk=1G..2G vram=8..24 ram=8G..8G ram=8G..9G:0 ram=0K..9G ram=8G..9999999999T ram= .. '' \
+        ram=-8G..9G vram=1G..1G..2G; do
         styled 2 MX-2002 plan mixtral-8x7b.gguf --gpu-spec 4080 --sweep "$sweep"
     done
+    styled 2 MX-2002 plan mixtral-8x7b.gguf --gpu-spec 4080 --assume-ram 0K
+    styled 4 MX-4001 plan mixtral-8x7b.gguf --gpu-spec 4080 --assume-vram 1K
     styled 2 MX-2002 plan mixtral-8x7b.gguf --gpu-spec gen4 --sweep vram=8G..24G
     head -c 3000 mixtral-8x7b.gguf >cut.gguf
     styled 3 MX-3002 plan cut.gguf --gpu-spec gen4
     mox run mixtral-8x7b.gguf -p hi
     exits 3
+}
+
+@test "a GPU that is not here: one of the table, or an error that names the way" {
+    headers
+    mox plan mixtral-8x7b.gguf --device cuda --gpu-spec 4080 --assume-ram 32G
+    exits 0
+    prints '^machine: GeForce RTX 4080'
+    mox plan "$DEMO" --device cuda:n=9
+    exits 5
+    styled 5 MX-5001 plan "$DEMO" --device cuda:n=9
+    says 'gpu-spec 4080'
+    styled 2 MX-2002 plan "$DEMO" --device cuda:vram=much
+}
+
+# Every change is a command that the program takes, and that brings what was said.
+@test "what would help is a command" {
+    headers
+    local i n=0 command before
+    for options in '--gpu-spec 4060ti16,ddr5-6000 --assume-ram 16G' '--gpu-spec 4080 --ctx 32768 --assume-ram 24G' \
+        '--gpu-spec gen4 --assume-ram 12G --batch 512'; do
+        # shellcheck disable=SC2086
+        mox plan mixtral-8x7b.gguf $options --json
+        exits 0
+        cp out planned
+        before=$(json decode_tok_s)
+        for i in 0 1 2; do
+            command=$(json changes.$i.command planned 2>/dev/null) || continue
+            # shellcheck disable=SC2086
+            mox ${command#moxie } --json
+            exits 0
+            same "$command" "$(json decode_tok_s)" "$(json changes.$i.decode_tok_s planned)"
+            check "faster" awk -v a="$before" -v b="$(json decode_tok_s)" 'BEGIN { exit !(b > a) }'
+            n=$((n + 1))
+        done
+    done
+    at_least "changes tried" $n 4
+    cp "$DEMO" 'my model.gguf'
+    mox plan 'my model.gguf' --ram 18M
+    exits 0
+    command=$(sed -n "s/^ *\\(moxie run .*\\)/\\1/p" out | head -1)
+    check "in quotes: $command" eval "\"\$BIN\" ${command#moxie } --dry-run >/dev/null 2>&1 </dev/null"
 }

@@ -68,14 +68,15 @@ tunes() { # PATTERN... -- ARGUMENTS...
     mox tune "$A" --minutes 0.08 --ram-experts 50% --tokens-from random --prompts /dev/null
     exits 3
     says 'no tokenizer'
-    tunes '"option":"policy"' '"option":"look-ahead"' '"option":"io"' '"option":"io-depth"' -- \
+    tunes '"option":"policy"' '"option":"margin"' '"option":"look-ahead"' '"option":"io"' '"option":"io-depth"' -- \
         "$A" --ram-experts 50% --tokens-from random --json
     ! grep -q '"other' out
     mox tune "$DEMO" --minutes 0.05 -t 1 -b 64 --ctx 256 --kv q8_0 --ram 20M --policy lru --look-ahead off --io pread --seed 7 \
         --io-depth 4 --isa avx2 --verify off --act int8 --hugepages off --heat off --json
     exits 2 # tune keeps no heat
     mox tune --model "$DEMO" --config none --live off --minutes 0.05 --threads 1 --batch 64 --ctx 256 --kv q8_0 --ram 20M --policy lru \
-        --look-ahead off --io pread --io-depth 4 --isa auto --verify off --act int8 --hugepages off --json
+        --margin 0.5 --layer-shares even --look-ahead off --io pread --io-depth 4 --isa auto --verify off --act int8 \
+        --hugepages off --json
     exits 0
     same "nothing is left to search" "$(json options)" ''
     [ ! -e "$XDG_CONFIG_HOME/moxie/tuned" ] || failed "nothing is saved without --save"
@@ -84,9 +85,14 @@ tunes() { # PATTERN... -- ARGUMENTS...
     exits 0
     says 'prompts: prompts; at most'
     prints 'as it was .* tok/s'
-    tunes '"option":"miss"' -- "$DEMO" --threads 1 --device cpu:vram=24M --vram 10M --ram-experts 10% --policy lru --look-ahead off --io-depth 8 \
+    tunes '"option":"miss"' '"option":"vram-experts"' -- "$DEMO" --threads 1 --device cpu:vram=24M --vram 10M --ram-experts 10% --policy lru --look-ahead off --io-depth 8 \
         --io pread --json
-    at_least "the link" "$(json measured.link_bytes_per_s)" 1000000
+    for rate in link link_down vram; do
+        at_least "$rate" "$(json measured.${rate}_bytes_per_s)" 1000000
+    done
+    same "whose" "$(json measured.device)" cpu
+    says '^moxie: --vram-experts [0-9]* against [0-9]*: [0-9.]* s against [0-9.]*, [0-9.]* times as fast, faster in [0-3] of [1-3] pair'
+    says 'each setting in up to 3 pairs of turns'
     mox tune "$DEMO" --minutes 0.05 --threads 1 --device cpu:vram=24M --vram-experts 12 --miss cpu --ram 100% --json
     exits 0
 }
@@ -97,11 +103,42 @@ tunes() { # PATTERN... -- ARGUMENTS...
     exits 0
     prints '^| --ram-experts 50% | 24 of 48 |'
     prints '^2 settings, worst '
-    printf -- '--ram-experts\n' >lines
-    mox tune "$DEMO" --predict lines
-    exits 2
     mox tune "$DEMO" --predict nowhere
     exits 6
+}
+
+@test "lines to predict that are none: said before anything is measured" {
+    local line
+    for line in '--ram-experts' 'fast please' '--threads 0' '--policy best' '--nonsense 3' '--model other.gguf' '--device cuda' \
+        '--minutes 3'; do
+        printf -- '--threads 1\n%s\n' "$line" >lines
+        styled 2 MX-2002 tune "$DEMO" --predict lines
+        says 'lines:2: '
+        says_not 'measuring'
+    done
+    printf '# a remark\n\n' >lines
+    styled 2 MX-2002 tune "$DEMO" --predict lines
+    says 'no line of options'
+    printf -- '--threads 1\n\0\1\2' >lines
+    styled 2 MX-2002 tune "$DEMO" --predict lines
+    styled 2 MX-2003 tune "$DEMO" --predict /dev/null --device cpu:vram=24M
+}
+
+@test "shares of layers: dealt as they say, by experts and by bytes; nonsense is refused" {
+    mox run "$DEMO" --raw -p a -n 1 --layer-shares 123456 --ram-experts 21 --record run.trace --json
+    exits 0
+    same "kept" "$(json plan.experts_kept)" 21
+    same "by shares" "$(json plan.kept_per_layer.0),$(json plan.kept_per_layer.5)" 1,6
+    hash=$(json logits_xxh3)
+    mox run "$DEMO" --raw -p a -n 1 --ram-experts 21 --margin 2 --json
+    same "the same logits" "$(json logits_xxh3)" "$hash"
+    mox plan "$DEMO" --layer-shares 100000 --ram 20M --margin 1 --gpu-spec gen4 --json
+    exits 0
+    same "the first layer has all it can have" "$(json experts.ram_per_layer.0)" 8
+    for shares in 1 0000000 000000 12345x ''; do
+        styled 2 MX-2002 plan "$DEMO" --layer-shares "$shares"
+    done
+    refuses run --margin -1 101 hot
 }
 
 @test "Ctrl-C: what is known by then" {
@@ -148,6 +185,17 @@ tunes() { # PATTERN... -- ARGUMENTS...
     mox plan "$DEMO"
     exits 2
     says 'unknown key nonsense'
+    settings_are 'threads = many'
+    styled 2 MX-2006 plan "$DEMO"
+    says 'conf:[0-9]*: --threads many'
+    settings_are 'threads = 1'
+    for wrong in ram-read=-3 file-read=much token-seconds=nan threads=1e30; do
+        sed "s/^${wrong%=*} = .*/${wrong%=*} = ${wrong#*=}/" "$(saved)" >wrong.conf
+        styled 2 MX-2006 plan "$DEMO" --tuned wrong.conf
+        says "${wrong%=*} = ${wrong#*=} was never measured"
+    done
+    head -c 60 "$(saved)" >short.conf
+    styled 2 MX-2006 plan "$DEMO" --tuned short.conf
 }
 
 @test "wrong values" {
