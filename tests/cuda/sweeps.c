@@ -21,6 +21,7 @@ const sweep sweeps[] = {
     {"router_rule", sweep_router_rule},
     {"attention_special", sweep_attention_special},
     {"head_mul", sweep_head_mul},
+    {"delta", sweep_delta},
     {NULL, NULL},
 };
 

@@ -18,7 +18,7 @@ extern const sweep sweeps[]; /* ends with a NULL name */
 sweep_fn sweep_norm, sweep_quantize, sweep_rope, sweep_kv, sweep_attention, sweep_router, sweep_elementwise;
 sweep_fn sweep_bad_values;
 sweep_fn sweep_layer_norm, sweep_between, sweep_router_rule, sweep_attention_special, sweep_head_mul;
-sweep_fn sweep_embed, sweep_one_row, sweep_many_rows, sweep_experts;
+sweep_fn sweep_embed, sweep_one_row, sweep_many_rows, sweep_experts, sweep_delta;
 
 /* Under ThreadSanitizer a CUDA thread takes about half a millisecond: then a sweep takes a few of its cases, every nth, and one
  * mode. */
