@@ -22,7 +22,7 @@ typedef struct mox_profile {
     mox_plan_view view;
     uint32_t kept
         [MOX_PLAN_MAX_LAYERS]; /* per layer, of the tier that matters; of the plan, or guessed from the hits */
-    bool kept_guessed;
+    bool kept_guessed, kept_in_vram;
     mox_curve in_vram; /* the policy with what VRAM asks of newcomers */
     bool has_vram;     /* such a tier is in question: of --gpu-spec, --vram or --vram-experts */
     uint32_t vram[MOX_PLAN_MAX_LAYERS], ram[MOX_PLAN_MAX_LAYERS]; /* experts of each layer there */
@@ -62,7 +62,7 @@ double mox_profile_speed(const mox_profile *p, mox_hits h);
 /* mox_profile_one_list: pairs served by one LRU list for all layers, with as many as p->kept; -1: too many for that. */
 int64_t mox_profile_one_list(const mox_profile *p, uint32_t *kept);
 
-/* A tier in VRAM over the same routing, with so many experts there and in RAM what p->ram says. */
+/* A tier in VRAM over the same routing, and one in RAM below it. */
 typedef struct mox_profile_tier {
     uint64_t uses, vram, ram;           /* uses served there */
     uint64_t moves;                     /* into VRAM */
@@ -73,6 +73,8 @@ typedef struct mox_profile_tier {
 MOX_NODISCARD mox_err mox_profile_tier_make(mox_profile *p);
 /* mox_profile_tier_deal: what --vram, --vram-experts and the plan say. Errors MOX_E_CONFLICT: no bytes of an expert. */
 MOX_NODISCARD mox_err mox_profile_tier_deal(mox_profile *p);
-mox_profile_tier mox_profile_tier_at(const mox_profile *p, const uint32_t *vram);
+mox_profile_tier mox_profile_tier_at(const mox_profile *p, const uint32_t *vram, const uint32_t *ram);
+/* mox_profile_tier_even: with the same number in every layer of RAM, or of VRAM; p->vram and p->ram say the other. */
+mox_profile_tier mox_profile_tier_even(const mox_profile *p, bool in_ram, uint32_t q);
 
 #endif

@@ -1,8 +1,11 @@
 /* What a report finds in a trace beside the replays. */
 #include "runtime/cli/profile_find.h"
 
+#include "runtime/plan/placement.h"
+
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 mox_profile_trust mox_profile_trust_of(const mox_profile *p)
 {
@@ -119,4 +122,11 @@ uint32_t mox_profile_contexts(const mox_profile *p, mox_profile_ctx out[MOX_PROF
                                      .fits = fits};
     }
     return n;
+}
+
+bool mox_profile_elsewhere(const mox_profile *p)
+{
+    char here[sizeof p->machine];
+    mox_host_cpu_name("", here, sizeof here);
+    return p->has_model && (p->o->gpu_spec || (p->machine[0] && strcmp(p->machine, here) != 0));
 }

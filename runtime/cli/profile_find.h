@@ -36,5 +36,7 @@ uint32_t mox_profile_contexts(const mox_profile *p, mox_profile_ctx out[MOX_PROF
 /* mox_profile_estimate: tokens per second from what was measured, if the share of misses were another; 0: no times. */
 double mox_profile_estimate(const mox_profile *p, double rate);
 double mox_profile_measured(const mox_profile *p); /* tokens per second of the phase; 0: no times */
+/* mox_profile_elsewhere: what is predicted is for another machine than the one that recorded. */
+bool mox_profile_elsewhere(const mox_profile *p);
 
 #endif

@@ -91,7 +91,7 @@ static void tier_json(const mox_profile *p, mox_json *j)
     if (!p->has_vram) {
         return;
     }
-    mox_profile_tier t = mox_profile_tier_at(p, p->vram);
+    mox_profile_tier t = mox_profile_tier_at(p, p->vram, p->ram);
     uint64_t n = p->routing.n_tokens[p->study.phase];
     double uses = t.uses ? (double)t.uses : 1, tokens = n ? (double)n : 1;
     mox_json_object(j, "vram_tier");
@@ -113,6 +113,20 @@ static void tier_json(const mox_profile *p, mox_json *j)
     mox_json_u64(j, "always_moves", t.always_moves);
     mox_json_u64(j, "best", t.best_vram);
     mox_json_object_end(j);
+    for (int in_ram = 0; in_ram < 2; in_ram++) {
+        mox_json_array(j, in_ram ? "over_ram" : "over_vram");
+        for (uint32_t q = 0; q <= p->routing.h.n_experts; q++) {
+            t = mox_profile_tier_even(p, in_ram, q);
+            mox_json_object(j, NULL);
+            mox_json_u64(j, "kept", q);
+            mox_json_u64(j, "vram", t.vram);
+            mox_json_u64(j, "ram", t.ram);
+            mox_json_u64(j, "moves", t.moves);
+            mox_json_f64(j, "tok_s", t.tok_s);
+            mox_json_object_end(j);
+        }
+        mox_json_array_end(j);
+    }
     mox_json_object_end(j);
 }
 
@@ -383,6 +397,7 @@ static void trust_json(const mox_profile *p, mox_json *j)
     }
     if (p->has_model) {
         mox_json_f64(j, "predicted_tok_s", p->view.p.decode_tok_s);
+        mox_json_bool(j, "predicted_elsewhere", mox_profile_elsewhere(p));
     }
     mox_json_object_end(j);
 }
@@ -404,6 +419,7 @@ void mox_profile_json(const mox_profile *p, mox_json *j)
     mox_json_f64(j, "actual", p->actual);
     mox_json_f64(j, "kept_mean", mox_profile_mean(p, p->kept));
     mox_json_bool(j, "kept_guessed", p->kept_guessed);
+    mox_json_bool(j, "kept_in_vram", p->kept_in_vram);
     policies_json(p, j);
     mox_json_u64(j, "knee", mox_profile_knee(p));
     curve_json(p, j);

@@ -42,8 +42,8 @@ static double resident_share(const mox_profile *p)
 static bool recorded_kept(mox_profile *p)
 {
     char text[8192], *at = text;
-    const char *key = p->routing.served[p->study.phase][MOX_SERVED_VRAM] ? "vram_kept" : "kept";
-    if (!mox_trace_info(&p->routing.trace, key, text, sizeof text)) {
+    p->kept_in_vram = p->routing.served[p->study.phase][MOX_SERVED_VRAM] > 0;
+    if (!mox_trace_info(&p->routing.trace, p->kept_in_vram ? "vram_kept" : "kept", text, sizeof text)) {
         return false;
     }
     for (uint32_t l = 0; l < p->routing.h.n_layers; l++) {
@@ -115,6 +115,7 @@ static mox_err open_model(mox_profile *p)
     c->in_vram = p->in_vram;
     c->belady = p->study.curve[p->study.phase][MOX_STUDY_BELADY];
     MOX_TRY(mox_plan_compute(c, &p->view));
+    p->kept_in_vram = c->gpu;
     memcpy(p->kept, c->gpu ? p->view.tiers.vram : p->view.tiers.ram, sizeof p->kept);
     p->has_model = true;
     return MOX_OK;

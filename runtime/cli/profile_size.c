@@ -64,7 +64,7 @@ mox_profile_point mox_profile_at(const mox_profile *p, const uint32_t *quota)
         at.rate[k] = mox_study_rate(&p->study, p->study.phase, k, quota);
     }
     if (p->has_model) {
-        at.tok_s = p->plan.gpu ? mox_profile_tier_at(p, quota).tok_s
+        at.tok_s = p->plan.gpu ? mox_profile_tier_at(p, quota, p->ram).tok_s
                                : mox_profile_speed(p, (mox_hits){0, at.rate[mox_profile_policy(p)]});
     }
     return at;

@@ -115,13 +115,11 @@ static void text_cache(const mox_profile *p)
     double best = at.rate[MOX_STUDY_BELADY];
     printf("   dlfu gets %.0f %% of what is possible\n",
            best > 0 ? 100 * at.rate[MOX_STUDY_DLFU] / best : 100);
-    mox_profile_tier_text(p);
     putchar('\n');
 }
 
-static void tier_row(const mox_profile *p, const char *label, const uint32_t *vram)
+static void tier_row(const mox_profile *p, const char *label, mox_profile_tier t)
 {
-    mox_profile_tier t = mox_profile_tier_at(p, vram);
     uint64_t n = p->routing.n_tokens[p->study.phase];
     double uses = t.uses ? (double)t.uses : 1, tokens = n ? (double)n : 1;
     printf("   %-12s %7.2f %7.2f %7.2f %8.2f  %7.2f %8.2f  %7.2f", label, 100 * (double)t.vram / uses,
@@ -136,22 +134,25 @@ static void tier_row(const mox_profile *p, const char *label, const uint32_t *vr
 
 void mox_profile_tier_text(const mox_profile *p)
 {
-    uint32_t quota[MOX_PLAN_MAX_LAYERS];
     char label[32];
     if (!p->has_vram) {
         return;
     }
-    printf("\n   a GPU's memory over RAM (%s; RAM keeps %.2f a layer beside it)\n"
+    printf("   a GPU's memory over RAM (%s; RAM keeps %.2f a layer beside it)\n"
            "   %-12s %7s %7s %7s %8s  %16s  %7s%s\n",
            mox_study_name(mox_profile_policy(p)), mox_profile_mean(p, p->ram), "VRAM/layer", "VRAM %",
            "RAM %", "file %", "moves/t", "always: % moves/t", "best %", p->plan.gpu ? "  tok/s pred." : "");
-    for (uint32_t q = 0; q <= p->routing.h.n_experts; q = mox_profile_after(p, q)) {
-        mox_profile_quota(p, q, quota);
-        snprintf(label, sizeof label, "%u", q);
-        tier_row(p, label, quota);
+    for (int in_ram = 0; in_ram < 2; in_ram++) {
+        if (in_ram) {
+            printf("   RAM/layer    (VRAM keeps %.2f)\n", mox_profile_mean(p, p->vram));
+        }
+        for (uint32_t q = 0; q <= p->routing.h.n_experts; q = mox_profile_after(p, q)) {
+            snprintf(label, sizeof label, "%u", q);
+            tier_row(p, label, mox_profile_tier_even(p, in_ram, q));
+        }
     }
     snprintf(label, sizeof label, "asked %.2f", mox_profile_mean(p, p->vram));
-    tier_row(p, label, p->vram);
+    tier_row(p, label, mox_profile_tier_at(p, p->vram, p->ram));
 }
 
 static void text_sizes(const mox_profile *p)
@@ -174,6 +175,7 @@ static void text_sizes(const mox_profile *p)
         }
         puts(kept >= q && kept < next ? "  <- now" : knee >= q && knee < next ? "  <- knee" : "");
     }
+    mox_profile_tier_text(p);
     mox_profile_ctx ctx[MOX_PROFILE_CTX];
     uint32_t n_ctx = mox_profile_contexts(p, ctx);
     for (uint32_t i = 0; i < n_ctx; i++) {
@@ -303,7 +305,9 @@ static void text_trust(const mox_profile *p)
         puts("   the trace has no end: the run was killed, or the file was cut off");
     }
     double measured = mox_profile_measured(p), said = p->has_model ? p->view.p.decode_tok_s : 0;
-    if (measured > 0 && said > 0 && p->study.phase == MOX_PHASE_DECODE) {
+    if (mox_profile_elsewhere(p)) {
+        puts("   speeds are predicted for another machine than the one that recorded");
+    } else if (measured > 0 && said > 0 && p->study.phase == MOX_PHASE_DECODE) {
         printf("   the plan predicts %.1f tok/s, %.1f were measured: %+.0f %%\n", said, measured,
                100 * (said / measured - 1));
     }

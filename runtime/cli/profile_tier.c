@@ -84,24 +84,18 @@ mox_err mox_profile_tier_deal(mox_profile *p)
     return MOX_OK;
 }
 
-/* With the experts of RAM added where there are any. */
-static mox_replay_result with_ram(const mox_profile *p, const mox_curve *always, const uint32_t *vram)
+mox_profile_tier mox_profile_tier_at(const mox_profile *p, const uint32_t *vram, const uint32_t *ram)
 {
     uint32_t both[MOX_PLAN_MAX_LAYERS];
-    for (uint32_t l = 0; l < p->routing.h.n_layers; l++) {
-        both[l] = vram[l] + p->ram[l];
-    }
-    return mox_curve_at(always, both);
-}
-
-mox_profile_tier mox_profile_tier_at(const mox_profile *p, const uint32_t *vram)
-{
     const mox_curve *curve = p->study.curve[p->study.phase], *always = &curve[mox_profile_policy(p)];
     mox_replay_result slow = mox_curve_at(&p->in_vram, vram), any = mox_curve_at(always, vram);
-    mox_hits share = mox_hits_of(&p->in_vram, always, vram, p->ram);
+    mox_hits share = mox_hits_of(&p->in_vram, always, vram, ram);
+    for (uint32_t l = 0; l < p->routing.h.n_layers; l++) {
+        both[l] = vram[l] + ram[l];
+    }
     mox_profile_tier t = {.uses = any.uses,
                           .vram = slow.hits,
-                          .ram = share.ram > 0 ? with_ram(p, always, vram).hits - slow.hits : 0,
+                          .ram = share.ram > 0 ? mox_curve_at(always, both).hits - slow.hits : 0,
                           .moves = slow.inserts,
                           .always_vram = any.hits,
                           .always_moves = any.inserts,
@@ -110,4 +104,11 @@ mox_profile_tier mox_profile_tier_at(const mox_profile *p, const uint32_t *vram)
         t.tok_s = mox_profile_speed(p, share);
     }
     return t;
+}
+
+mox_profile_tier mox_profile_tier_even(const mox_profile *p, bool in_ram, uint32_t q)
+{
+    uint32_t quota[MOX_PLAN_MAX_LAYERS];
+    mox_profile_quota(p, q, quota);
+    return in_ram ? mox_profile_tier_at(p, p->vram, quota) : mox_profile_tier_at(p, quota, p->ram);
 }

@@ -53,6 +53,9 @@ static void table(const mox_profile *p)
     mox_profile_one_list_text(p);
     printf("the run itself found %.2f %% resident; the knee is at %u a layer\n", 100 * p->actual,
            mox_profile_knee(p));
+    if (p->has_vram) {
+        putchar('\n');
+    }
     mox_profile_tier_text(p);
 }
 

@@ -164,6 +164,11 @@ recounts() { # TABLE REPORT-FOLDER
     counts=$(for k in uses vram moves always always_moves best; do json "vram_tier.counts.$k"; done | paste -sd ' ')
     same "counted again" "$counts" "$(counted all all 5) $(counted 4 moves 5) $(counted 4 moves 6) $(counted 4 dlfu 5) $(counted 4 dlfu 6) $(counted 4 belady 5)"
     same "of both tiers" "$(($(json vram_tier.counts.vram) + $(json vram_tier.counts.ram)))" "$(counted 6 dlfu 5)"
+    for q in 0 1 3; do
+        same "$q a layer in RAM below 4 in VRAM" "$(($(json "vram_tier.over_ram.$q.vram") + $(json "vram_tier.over_ram.$q.ram")))" \
+            "$([ $q = 0 ] && counted 4 moves 5 || counted $((4 + q)) dlfu 5)"
+        same "$q a layer in VRAM" "$(json "vram_tier.over_vram.$q.vram") $(json "vram_tier.over_vram.$q.moves")" "$(counted $q moves 5) $(counted $q moves 6)"
+    done
     for q in 1 2 4 6; do for policy in lru lfu dlfu static belady; do
         same "$policy with $q of 9216 steps" "$(json "curve.$q.served.$policy")" "$(counted $q $policy 4)"
     done; done

@@ -285,7 +285,7 @@ def look_at(b, folder, name, scheme, shots):
 
 
 def reports(moxie, model, folder):
-    """A recorded run with everything; a table without times or model; a large model of 94 layers and 512 experts."""
+    """A recorded run with everything; the same for a card; a table without times or model; a large model of 94 layers and 512 experts."""
     def run(*args):
         r = subprocess.run([moxie, *args], cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL,
                            env={**os.environ, "XDG_STATE_HOME": folder, "XDG_CONFIG_HOME": folder})
@@ -293,6 +293,7 @@ def reports(moxie, model, folder):
 
     run("profile", "run", model, "--raw", "-p", "It was a bright", "-n", "60", "--ram-experts", "40%", "--temp", "0.7", "--seed", "3",
         "--heat", "off", "-o", "whole")
+    run("profile", "report", "whole", "--model", model, "--gpu-spec", "4080", "--assume-vram", "780M", "--ram", "64M", "--out", "card")
     with open(os.path.join(folder, "bare.csv"), "w") as f:
         f.write("layer,expert\n0,1\n0,3\n1,2\n1,0\n0,1\n0,2\n")
     with open(os.path.join(folder, "large.csv"), "w") as f:
@@ -318,7 +319,7 @@ def main():
     began = time.time()
     b = Browser(chromium, folder)
     try:
-        for name in ("whole", "bare", "large"):
+        for name in ("whole", "card", "bare", "large"):
             for scheme in ("light", "dark"):
                 n = look_at(b, folder, name, scheme, shots)
                 print("%s by %s: %d controls" % (name, scheme, n))
