@@ -125,8 +125,11 @@ static mox_err keep(table *t, const double *v)
     uint32_t rank = t->has[RANK] ? (uint32_t)v[RANK] : t->rank;
     if (v[LAYER] >= MOX_PLAN_MAX_LAYERS || v[EXPERT] >= UINT16_MAX || v[SEQUENCE] > UINT16_MAX ||
         rank >= MAX_RANK) {
-        return MOX_FAIL(MOX_E_FORMAT, "%.200s line %u: layer %.0f, expert %.0f, the %u-th of its layer",
-                        t->path, t->line, v[LAYER], v[EXPERT], rank + 1);
+        return MOX_FAIL(
+            MOX_E_FORMAT,
+            "%.200s line %u: layer %.0f, expert %.0f, number %u of its layer; allowed are %d layers of %d "
+            "experts, %d of them for a token",
+            t->path, t->line, v[LAYER], v[EXPERT], rank + 1, MOX_PLAN_MAX_LAYERS, UINT16_MAX - 1, MAX_RANK);
     }
     mox_trace_record r = {.step = t->has[STEP] ? (uint32_t)v[STEP] : token,
                           .position = t->has[POSITION] ? (uint32_t)v[POSITION] : token,

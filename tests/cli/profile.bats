@@ -201,6 +201,36 @@ recounts() { # TABLE REPORT-FOLDER
         printf "$text\n" >bad.csv
         styled 3 MX-3001 profile import bad.csv --out x.trace
     done
+    printf 'layer,expert\n0,1\n512,1\n' >bad.csv
+    styled 3 MX-3001 profile import bad.csv --out x.trace
+    says 'line 3: layer 512, .* allowed are 512 layers'
+    printf 'layer,expert\r\n\r\n0,1\r\n0,65535\r\n' >bad.csv
+    styled 3 MX-3001 profile import bad.csv --out x.trace
+    says 'line 4: layer 0, expert 65535'
+    { printf 'layer,expert\n'; for ((q = 0; q < 300; q++)); do echo "0,$q"; done; } >bad.csv
+    styled 3 MX-3001 profile import bad.csv --out x.trace
+    says 'number 256 of its layer'
+    printf 'layer,expert,phase\n0,1,both\n' >bad.csv
+    styled 3 MX-3001 profile import bad.csv --out x.trace
+    printf 'layer,expert\n0,1\n0,\0002\n' >bad.csv
+    styled 3 MX-3001 profile import bad.csv --out x.trace
+    says 'a zero byte at offset 19'
+    styled 3 MX-3001 profile import "$DEMO" --out x.trace
+    : >empty
+    mkdir folder
+    echo '{"layer": [0, 1], "expert": 2}' >other.json
+    styled 3 MX-3001 profile import empty --out x.trace
+    styled 3 MX-3001 profile import other.json --out x.trace
+    styled 6 MX-6001 profile import folder --out x.trace
+    for command in report what-if 'export --csv' 'export --chrome' 'diff empty'; do
+        for file in empty other.json "$DEMO" /dev/null; do
+            # shellcheck disable=SC2086
+            styled 3 MX-3001 profile $command $file
+        done
+        # shellcheck disable=SC2086
+        [ "$command" = 'diff empty' ] || styled 6 MX-6002 profile $command folder
+    done
+    check "and no trace was begun" test ! -e x.trace
     head -c 32 /dev/zero >zero.trace
     styled 3 MX-3001 profile report zero.trace
     printf 'layer,expert\n0,1\n' >one.csv
@@ -302,6 +332,12 @@ nests() { # FILE
     done
     styled 3 MX-3001 profile report good.trace --model "$A"
     says 'of another model'
+    styled 3 MX-3003 profile report good.trace --model good.trace
+    styled 4 MX-4001 profile report good.trace --model "$DEMO" --ram 1M
+    styled 2 MX-2002 profile report good.trace --model "$DEMO" --gpu-spec 9999
+    styled 2 MX-2002 profile report good.trace more
+    : >file
+    styled 6 MX-6005 profile report good.trace -o file
     mox run "$DEMO" --raw -p 'It was' -n 6 --ram-experts 50% --heat off --record plain.trace
     mox profile export --folded plain.trace -o plain.folded
     exits 0
