@@ -86,7 +86,7 @@ void mox_cards_capture(mox_cards *cs, bool pinned, const mox_log *log)
         mox_cards_forget(cs);
         return;
     }
-    mox_log_line(log, MOX_LOG_DEBUG,
+    mox_log_line(log, MOX_LOG_INFO,
                  "steps of one token: %u graphs, captured in %.1f ms, %zu bytes of device memory", made,
                  (double)(mox_now_ns() - begin) / 1e6, bytes);
 }

@@ -102,6 +102,22 @@ ids() { echo 1 17 400 23 99 5 300 >ids; }
     styled 4 MX-4001 logits "$DEMO" --tokens ids --json --device cpu:vram=64M --vram 1K
 }
 
+@test "--cuda-graph: steps of one token as graphs or call by call, one answer" {
+    ids
+    mox logits "$DEMO" --tokens ids --json
+    hash=$(json logits_xxh3)
+    mox logits "$DEMO" --tokens ids --json --device cpu:vram=64M --cuda-graph auto
+    same "a device without graphs" "$(json logits_xxh3)" "$hash"
+    refuses logits --cuda-graph on
+    [ -e "$(dirname "$MOXIE")/moxie-dev-emu.so" ] || return 0
+    mox logits "$DEMO" --tokens ids --json --device emu --batch 1
+    same "graphs" "$(json logits_xxh3)" "$hash"
+    says 'steps of one token: [0-9]* graphs'
+    mox logits "$DEMO" --tokens ids --json --device emu --batch 1 --cuda-graph off
+    same "call by call" "$(json logits_xxh3)" "$hash"
+    says_not 'steps of one token'
+}
+
 # Here without a module or a driver; which GPUs a list picks: tests/dev.
 @test "--gpu means a GPU that is there; beside --device cpu the nearer one counts" {
     ids

@@ -34,7 +34,7 @@ text() { printf 'Once upon a time there was a king who had three sons and a daug
 --seed 5
 --ram min
 --ram-experts 8
---device cpu:vram=64M --vram-experts 9 --miss split
+--device cpu:vram=64M --vram-experts 9 --miss split --cuda-graph off
 --device cpu:vram=64M --vram 10M
 --ctx 100
 -c 100

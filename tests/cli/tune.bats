@@ -93,7 +93,7 @@ tunes() { # PATTERN... -- ARGUMENTS...
     same "whose" "$(json measured.device)" cpu
     says '^moxie: --vram-experts [0-9]* against [0-9]*: [0-9.]* s against [0-9.]*, [0-9.]* times as fast, faster in [0-3] of [1-3] pair'
     says 'each setting in up to 3 pairs of turns'
-    mox tune "$DEMO" --minutes 0.05 --threads 1 --device cpu:vram=24M --vram-experts 12 --miss cpu --ram 100% --json
+    mox tune "$DEMO" --minutes 0.05 --threads 1 --device cpu:vram=24M --vram-experts 12 --miss cpu --cuda-graph off --ram 100% --json
     exits 0
 }
 

@@ -92,7 +92,7 @@ static uint64_t each(setting s, const char *call)
     return (three - one) / 2;
 }
 
-Test(cuda_captured, a_step_launches_its_graphs_and_nothing_else, .timeout = 300)
+Test(dev_captured, a_step_launches_its_graphs_and_nothing_else, .timeout = 300)
 {
     mox_plan plan;
     mox_hash128 hash;
@@ -114,7 +114,7 @@ Test(cuda_captured, a_step_launches_its_graphs_and_nothing_else, .timeout = 300)
         (unsigned long long)copies_before);
 }
 
-Test(cuda_captured, memory_that_is_not_pinned_is_said_and_goes_call_by_call)
+Test(dev_captured, memory_that_is_not_pinned_is_said_and_goes_call_by_call)
 {
     mox_plan plan;
     mox_hash128 want, got;
