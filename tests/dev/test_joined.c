@@ -228,14 +228,23 @@ static bool reached(const char *call, uint64_t nth, const mox_hash128 *want)
 
 Test(dev_joined, each_call_that_fails_first_in_the_middle_or_last_is_named, .timeout = 600)
 {
-    static const char *const calls[] = {"cudaGetDeviceCount",     "cudaSetDevice",
-                                        "cudaMemGetInfo",         "cudaMalloc",
-                                        "cudaHostAlloc",          "cudaStreamCreateWithFlags",
-                                        "cudaStreamSynchronize",  "cudaEventCreateWithFlags",
-                                        "cudaEventRecord",        "cudaStreamWaitEvent",
-                                        "cudaMemcpyAsync",        "launch",
-                                        "cudaStreamBeginCapture", "cudaStreamEndCapture",
-                                        "cudaGraphInstantiate",   "cudaGraphUpload",
+    static const char *const calls[] = {"cudaGetDeviceCount",
+                                        "cudaGetDeviceProperties",
+                                        "cudaSetDevice",
+                                        "cudaMemGetInfo",
+                                        "cudaMalloc",
+                                        "cudaHostAlloc",
+                                        "cudaStreamCreateWithFlags",
+                                        "cudaStreamSynchronize",
+                                        "cudaEventCreateWithFlags",
+                                        "cudaEventRecord",
+                                        "cudaStreamWaitEvent",
+                                        "cudaMemcpyAsync",
+                                        "launch",
+                                        "cudaStreamBeginCapture",
+                                        "cudaStreamEndCapture",
+                                        "cudaGraphInstantiate",
+                                        "cudaGraphUpload",
                                         "cudaGraphLaunch"};
     mox_hash128 want = reference();
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
