@@ -4,9 +4,14 @@
 include(CheckLanguage)
 option(MOXIE_EMU "the emulated GPU in a minimal build too (needs a C++ compiler)" OFF)
 set(EMU_MISSING "")
-find_path(CUDA_INCLUDE cuda_runtime_api.h HINTS ENV CUDA_PATH PATHS /usr/local/cuda/include /opt/cuda/include
-  /usr/include PATH_SUFFIXES include)
 find_program(NVCC nvcc HINTS ENV CUDA_PATH PATHS /usr/local/cuda /opt/cuda PATH_SUFFIXES bin)
+set(toolkit "") # the rest lies beside the compiler, wherever that is
+if(NVCC)
+  get_filename_component(toolkit ${NVCC} REALPATH)
+  get_filename_component(toolkit ${toolkit}/../.. ABSOLUTE)
+endif()
+find_path(CUDA_INCLUDE cuda_runtime_api.h HINTS ENV CUDA_PATH ${toolkit} PATHS /usr/local/cuda/include /opt/cuda/include
+  /usr/include PATH_SUFFIXES include targets/x86_64-linux/include)
 if(MOXIE_MINIMAL AND NOT MOXIE_EMU)
   set(EMU_MISSING "a minimal build has no C++")
 else()
@@ -57,7 +62,7 @@ endif()
 # For a GPU: only when asked for (cmake --build build --target moxie-dev-cuda), since nvcc takes minutes for all
 # architectures. The flags are those of docs/numerics.md: nothing fused, nothing flushed, divisions and roots rounded.
 set(MOXIE_CUDA_ARCHS 75 80 86 89 90 120 CACHE STRING "compute capabilities that moxie-dev-cuda.so is compiled for")
-find_library(CUDART cudart_static HINTS ENV CUDA_PATH PATHS /usr/local/cuda /opt/cuda
+find_library(CUDART cudart_static HINTS ENV CUDA_PATH ${toolkit} PATHS /usr/local/cuda /opt/cuda
   PATH_SUFFIXES lib64 lib targets/x86_64-linux/lib)
 if(NVCC AND CUDART AND CUDA_INCLUDE)
   check_language(CXX) # nvcc calls it
