@@ -18,14 +18,15 @@ static void tier(const char *name, const piece *p, size_t n)
     for (size_t i = 0; i < n; i++) {
         total += p[i].bytes;
     }
-    printf("  %-4s %10s  ", name, mox_human(total, a));
+    printf("  %-4s %10s", name, mox_human(total, a));
     for (size_t i = 0; i < n; i++) {
         if (p[i].bytes) {
             unsigned cells = total ? (unsigned)((double)p[i].bytes / (double)total * BAR + 0.5) : 0;
+            fputs("  ", stdout);
             for (unsigned k = 0; k < (cells ? cells : 1); k++) {
                 fputs(i % 2 ? "=" : "#", stdout);
             }
-            printf(" %s %s  ", p[i].name, mox_human(p[i].bytes, a));
+            printf(" %s %s", p[i].name, mox_human(p[i].bytes, a));
         }
     }
     putchar('\n');
