@@ -389,6 +389,7 @@ static void trust_json(const mox_profile *p, mox_json *j)
     mox_json_bool(j, "whole", trace->whole);
     mox_json_u64(j, "dropped_uses", trace->end.dropped_uses);
     mox_json_u64(j, "dropped_spans", trace->end.dropped_spans);
+    mox_json_u64(j, "spans_cut", p->spans.n_cut);
     if (t.record_share >= 0) {
         mox_json_f64(j, "record_share", t.record_share);
     }

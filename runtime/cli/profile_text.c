@@ -295,11 +295,14 @@ static void text_trust(const mox_profile *p)
         printf("   recorded on %s\n", p->machine);
     }
     if (t.record_share >= 0) {
-        printf("   recording took about %.2f %% of the time\n", 100 * t.record_share);
+        printf("   recording took at least %.2f %% of the time\n", 100 * t.record_share);
     }
     if (trace->end.dropped_uses || trace->end.dropped_spans) {
         printf("   %llu uses and %llu spans are missing: they could not be written fast enough\n",
                (unsigned long long)trace->end.dropped_uses, (unsigned long long)trace->end.dropped_spans);
+    }
+    if (p->spans.n_cut) {
+        printf("   %zu spans ended after the one they began in, and were cut\n", p->spans.n_cut);
     }
     if (!trace->whole) {
         puts("   the trace has no end: the run was killed, or the file was cut off");

@@ -273,6 +273,7 @@ nests() { # FILE
     check "stacks have the same time" awk -v a="$(json measured.answer.seconds)" -v b="$(json measured.prompt.seconds)" \
         '{ n += $NF } END { t = (a + b) * 1e6; exit !(n > 0.8 * t && n < 1.01 * t) }' run1/stacks.folded
     same "nothing is missing" "$(json trust.dropped_uses) $(json trust.dropped_spans) $(json trust.whole)" '0 0 true'
+    same "nothing was made to nest" "$(json trust.spans_cut)" 0
     same "the settings" "$(json run.ctx) $(json run.threads)" "512 $(json run.threads)"
     bytes=$(grep -c '"name":"read"' run1/trace.json)
     at_least "reads" "$bytes" 10

@@ -328,4 +328,5 @@ def main():
     print("%d checks in %.1f s of the browser" % (checks, time.time() - began))
 
 
-main()
+if __name__ == "__main__":
+    main()
