@@ -23,6 +23,8 @@ typedef struct bench_line {
     uint32_t rows, cols;
     double gb_s, gweights_s, gops; /* weights' bytes and weights per second; 2 x products per second */
     double ratio, one_gb_s;        /* batch: time of n tokens over that of one, and one's rate; else 0 */
+    double bound_ratio;            /* batch: the same where reading was the limit; 0: it never was */
+    double share;                  /* panel: of the integer ceiling just before and after, median; else 0 */
     bool equal;                    /* to the twin, or for repack: unpacking gives the source back */
 } bench_line;
 
@@ -35,7 +37,8 @@ bool bench_panel(const bench_setup *s, mox_type type, mox_isa isa, bench_place p
 /* An expert of Mixtral's shape through its sliced slot, another slot each time. */
 bool bench_expert(const bench_setup *s, mox_type type, mox_isa isa, mox_pool *pool, uint32_t n,
                   bench_line *out);
-/* One token and n in turns, each through another slot; medians. */
+/* One token and n in turns, each through another slot; medians. The read ceiling is measured in between: reading is the
+ * limit where it is below 80 % of the rate at which the weights of n tokens are multiplied from L2. */
 bool bench_batch(const bench_setup *s, mox_type type, mox_isa isa, mox_pool *pool, uint32_t n,
                  bench_line *out);
 /* File order to the compute layout, one thread, both sides in DRAM. */

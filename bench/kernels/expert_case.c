@@ -3,13 +3,14 @@
 #include "bench/kernels/cases.h"
 #include "bench/kernels/inputs.h"
 
+#include "kernels/ceilings/ceilings.h"
 #include "kernels/mat_mul.h"
 #include "runtime/core/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXPERT_D = 4096, EXPERT_FF = 14336, MAX_PAIRS = 512 };
+enum { EXPERT_D = 4096, EXPERT_FF = 14336, MAX_PAIRS = 512, READ_BYTES = 128 << 20 };
 
 typedef struct expert_bench {
     mox_expert_layout l;
@@ -128,32 +129,48 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static double median(double *v, uint32_t n)
+{
+    qsort(v, n, sizeof *v, by_value);
+    return n > 0 ? v[n / 2] : 0;
+}
+
 bool bench_batch(const bench_setup *s, mox_type type, mox_isa isa, mox_pool *pool, uint32_t n,
                  bench_line *out)
 {
     expert_bench b;
-    bool ok = expert_open(s, type, pool, n, &b);
-    double ratio[MAX_PAIRS], one[MAX_PAIRS], several[MAX_PAIRS];
-    uint32_t pairs = 0;
-    uint64_t before = ok ? expert_once(&b, pool, isa, 1, b.e) : 0, start = mox_now_ns();
-    for (; before > 0 && pairs < MAX_PAIRS && (pairs < b.n_slots || mox_now_ns() - start < s->min_ns);
-         pairs++) {
-        uint64_t t = expert_once(&b, pool, isa, n, b.e), after = expert_once(&b, pool, isa, 1, b.e);
+    bench_line from_l2;
+    bool ok = bench_mat_mul(s, type, isa, BENCH_L2, pool, n, &from_l2) && expert_open(s, type, pool, n, &b);
+    if (!ok) {
+        return false;
+    }
+    double ratio[MAX_PAIRS], bound[MAX_PAIRS], one[MAX_PAIRS], several[MAX_PAIRS];
+    uint32_t pairs = 0, n_bound = 0;
+    double clearly = 0.8 * from_l2.gb_s; /* near each other both limit */
+    double reads = mox_ceiling_read(pool, s->buffer, READ_BYTES);
+    uint64_t start = mox_now_ns();
+    for (; ok && pairs < MAX_PAIRS && (pairs < b.n_slots || mox_now_ns() - start < s->min_ns); pairs++) {
+        uint64_t before = expert_once(&b, pool, isa, 1, b.e), t = expert_once(&b, pool, isa, n, b.e);
+        uint64_t after = expert_once(&b, pool, isa, 1, b.e);
+        double then = mox_ceiling_read(pool, s->buffer, READ_BYTES);
+        ok = before > 0 && t > 0 && after > 0;
         one[pairs] = (double)(before + after) / 2;
         several[pairs] = (double)t;
         ratio[pairs] = (double)t / one[pairs];
-        before = after;
+        if (reads < clearly && then < clearly) {
+            bound[n_bound++] = ratio[pairs];
+        }
+        reads = then;
     }
-    if (pairs > 0) {
-        qsort(ratio, pairs, sizeof *ratio, by_value);
-        qsort(one, pairs, sizeof *one, by_value);
-        qsort(several, pairs, sizeof *several, by_value);
-        *out = line_of(&b, type, isa, pool, n, several[pairs / 2]);
+    if (ok) {
+        double of_one = median(one, pairs);
+        *out = line_of(&b, type, isa, pool, n, median(several, pairs));
         out->op = "batch";
-        out->ratio = ratio[pairs / 2];
-        out->one_gb_s = (double)b.l.slot_bytes / one[pairs / 2];
+        out->ratio = median(ratio, pairs);
+        out->bound_ratio = median(bound, n_bound);
+        out->one_gb_s = (double)b.l.slot_bytes / of_one;
         out->equal = expert_equal(&b, pool, isa, n);
     }
     expert_close(&b);
-    return pairs > 0;
+    return ok;
 }

@@ -137,7 +137,11 @@ static void print_line(const bench_line *l, const ceilings *c, double int_ceilin
                l->op, l->type, l->isa, place, l->threads, l->n, l->rows, l->cols, l->gb_s, l->gweights_s,
                read_pc, int_pc, l->equal ? "equal" : "DIFFERS");
         if (l->ratio > 0) {
-            printf("  %.3f of one token's time (%.2f GB/s)", l->ratio, l->one_gb_s);
+            printf("  %.3f of one token's time (%.2f GB/s), %.3f where reading is the limit", l->ratio,
+                   l->one_gb_s, l->bound_ratio);
+        }
+        if (l->share > 0) {
+            printf("  %.1f %% of the integer ceiling around it", 100 * l->share);
         }
         printf("\n");
         fflush(stdout);
@@ -160,6 +164,10 @@ static void print_line(const bench_line *l, const ceilings *c, double int_ceilin
     if (l->ratio > 0) {
         mox_json_f64(j, "time_of_one", l->ratio);
         mox_json_f64(j, "one_gb_s", l->one_gb_s);
+        mox_json_f64(j, "time_of_one_where_reading_is_the_limit", l->bound_ratio);
+    }
+    if (l->share > 0) {
+        mox_json_f64(j, "integer_percent_around", 100 * l->share);
     }
     mox_json_bool(j, "equal", l->equal);
     mox_json_object_end(j);

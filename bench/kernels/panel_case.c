@@ -2,13 +2,14 @@
  * the groups. In memory there are several matrices of a model's size, so that the results stay in cache. */
 #include "bench/kernels/cases.h"
 #include "bench/kernels/inputs.h"
+#include "kernels/ceilings/ceilings.h"
 #include "kernels/panel.h"
 #include "runtime/core/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { R = MOX_ROWS_PER_GROUP, MIN_REPEATS = 3, MAX_ROWS = 14336 };
+enum { R = MOX_ROWS_PER_GROUP, MIN_ROUNDS = 3, MAX_ROUNDS = 512, MAX_ROWS = 14336, ROUND_NS = 10000000 };
 
 typedef struct panel_work {
     mox_panel_job job;
@@ -32,6 +33,36 @@ static void multiply_share(void *arg, uint32_t worker, uint32_t n_workers)
     }
 }
 
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Rounds of some milliseconds with the ceiling measured in between: nanoseconds of the best round's repetition, and the
+ * median of the shares. */
+static double multiply_rounds(const bench_setup *s, mox_pool *pool, mox_isa isa, panel_work *w, double ops,
+                              double *share)
+{
+    double best = 0, of[MAX_ROUNDS], ceiling = mox_ceiling_int(pool, isa);
+    uint32_t rounds = 0;
+    for (uint64_t start = mox_now_ns();
+         rounds < MAX_ROUNDS && (rounds < MIN_ROUNDS || mox_now_ns() - start < s->min_ns); rounds++) {
+        uint32_t repeats = 0;
+        uint64_t t0 = mox_now_ns(), t = t0;
+        for (; t - t0 < ROUND_NS; repeats++, t = mox_now_ns()) {
+            mox_pool_run(pool, multiply_share, w);
+        }
+        double each = (double)(t - t0) / repeats, then = mox_ceiling_int(pool, isa);
+        best = best == 0 || each < best ? each : best;
+        of[rounds] = ops / each / ((ceiling + then) / 2);
+        ceiling = then;
+    }
+    qsort(of, rounds, sizeof *of, by_value);
+    *share = of[rounds / 2];
+    return best;
+}
+
 bool bench_panel(const bench_setup *s, mox_type type, mox_isa isa, bench_place place, mox_pool *pool,
                  uint32_t n, bench_line *out)
 {
@@ -53,16 +84,12 @@ bool bench_panel(const bench_setup *s, mox_type type, mox_isa isa, bench_place p
     for (uint32_t i = 0; i < n; i++) {
         mox_panel_put_row(&w.panel, i, (const uint8_t *)x.data + i * x.row_bytes);
     }
-    uint64_t best = UINT64_MAX, start = mox_now_ns();
-    for (uint32_t i = 0; ok && (i < MIN_REPEATS || mox_now_ns() - start < s->min_ns); i++) {
-        uint64_t t0 = mox_now_ns();
-        mox_pool_run(pool, multiply_share, &w);
-        uint64_t t = mox_now_ns() - t0;
-        best = t < best ? t : best;
+    double weights = (double)m.rows * m.cols, share = 0, ns = 1;
+    if (ok) {
+        ns = multiply_rounds(s, pool, isa, &w, 2 * weights * n, &share);
     }
     mox_mat last =
         mox_mat_dense(type, w.mat_groups * R, s->cols, mox_mat_chunk(&m, w.groups - w.mat_groups, 0));
-    double weights = (double)m.rows * m.cols, ns = (double)best;
     *out = (bench_line){.type = mox_type_info(type)->name,
                         .isa = mox_isa_name(isa),
                         .op = "panel",
@@ -74,6 +101,7 @@ bool bench_panel(const bench_setup *s, mox_type type, mox_isa isa, bench_place p
                         .gb_s = (double)w.groups * (double)group_bytes / ns,
                         .gweights_s = weights / ns,
                         .gops = 2 * weights * n / ns,
+                        .share = share,
                         .equal = ok && bench_same_as_twin(&last, x, n, w.y)};
     free(mem);
     free(x.data);
