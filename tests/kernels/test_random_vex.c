@@ -6,7 +6,7 @@
 
 #include <criterion/criterion.h>
 
-enum { BLOCKS = RND_COUNT(500), R = MOX_ROWS_PER_GROUP };
+enum { BLOCKS = RND_COUNT(2000), R = MOX_ROWS_PER_GROUP };
 
 typedef struct block_case {
     const mox_format *f;
