@@ -65,7 +65,7 @@ load lib
 }
 
 @test "the same tokens whatever the options of the engine" {
-    mox bench -m "$A" -p 0 -n 2 -r 1 --json --seed 5 --ram min --ctx 32 --kv f32 --policy lru --look-ahead off \
+    mox bench -m "$A" -p 0 -n 2 -r 1 --json --seed 5 --ram min --ctx 32 --kv f32 --policy lru --margin 1 --layer-shares 12 --look-ahead off \
         --threads 1 --batch 8 --io pread --io-depth 4 --isa scalar --verify always --act f32 --hugepages off \
         --shuffle-predictions --record trace --timings --live off --config none
     exits 0
@@ -149,6 +149,7 @@ small() { mox bench "$A" -p 0 -n 2 -r 1 --ctx 16 "$@"; }
     refuses bench --reps 0 101 x
     refuses bench --io-limit 12 12X
     refuses bench --tokens-from text
+    styled 2 MX-2003 bench "$DEMO" --gpu 0 --device cpu
     refuses bench --fail-below -1 101
 }
 

@@ -34,6 +34,8 @@ ids() { echo 1 17 400 23 99 5 300 >ids; }
 --ctx 64
 -c 64
 --policy lru
+--margin 1
+--ram-experts 25% --layer-shares 12
 --look-ahead off
 --threads 1
 -t 1

@@ -39,6 +39,8 @@ text() { printf 'Once upon a time there was a king who had three sons and a daug
 --ctx 100
 -c 100
 --policy lfu
+--ram-experts 8 --margin 1
+--ram-experts 12 --layer-shares 112213
 --look-ahead off
 --threads 1
 -t 1
@@ -79,6 +81,7 @@ text() { printf 'Once upon a time there was a king who had three sons and a daug
 }
 
 @test "no text, both, missing files" {
+    styled 2 MX-2003 perplexity "$DEMO" --text /dev/null --gpu 0 --device cpu
     styled 2 MX-2002 perplexity "$DEMO"
     text
     mox perplexity "$DEMO" --text text --tokens text

@@ -148,8 +148,11 @@ same_with_devices() { # MODEL OPTIONS...
     mox plan --model "$DEMO" --config none --tuned off --ram-experts 40% --io-depth 4 --threads 1 --batch 64 --ctx 512 --kv q8_0 --policy lru
     exits 0
     prints 'measured now: RAM read'
-    mox plan -m "$DEMO" -t 1 -b 64 -c 512 --gpu-spec gen4
+    mox plan -m "$DEMO" -t 1 -b 64 -c 512 --gpu-spec gen4 --heat off
     exits 0
+    mox plan "$DEMO" --ram 20M --margin 1 --layer-shares 700001 --gpu-spec gen4 --json
+    exits 0
+    same "by shares" "$(json experts.ram_per_layer.1)" 0
     mox plan "$A" --trace run.trace --gpu-spec gen4
     exits 3
     says 'is of another model'

@@ -40,7 +40,7 @@ load lib
 @test "the same tokens whatever the options of the engine" {
     mox run "$DEMO" --raw -p 'It was a bright' -n 12 --json
     tokens=$(json new_tokens)
-    mox run "$DEMO" --raw -p 'It was a bright' -n 12 --json --ram min --ctx 64 --policy lru --look-ahead off \
+    mox run "$DEMO" --raw -p 'It was a bright' -n 12 --json --ram min --ctx 64 --policy lru --margin 1 --layer-shares 123456 --look-ahead off \
         --threads 1 --batch 2 --io pread --io-depth 4 --tuned off --isa scalar --verify always --hugepages off --record trace --timings --live off --config none
     exits 0
     same "tokens" "$(json new_tokens)" "$tokens"
@@ -168,6 +168,7 @@ answer() { mox run "$DEMO" --raw -p 'It was a bright' -n 16 --json "$@"; }
     refuses run --temp -1 101 x
     refuses run --top-p 2 -0.1
     refuses run --min-p 2
+    styled 2 MX-2003 run "$DEMO" -p a --gpu 0 --device cpu
     refuses run --typical 2
     refuses run --top-k -1 x
     refuses run --max-tokens -1 x

@@ -201,6 +201,7 @@ tunes() { # PATTERN... -- ARGUMENTS...
 @test "wrong values" {
     refuses tune --minutes 0 -1 x 2000
     refuses tune --io-depth 0 65 x
+    styled 2 MX-2003 tune "$DEMO" --gpu 0 --device cpu
     styled 4 MX-4001 tune "$DEMO" --ram 1M
     styled 2 MX-2002 tune "$DEMO" --heat off
     mox tune "$DEMO" --ctx 16 --minutes 0.05
