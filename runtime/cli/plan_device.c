@@ -4,6 +4,7 @@
 
 #include "runtime/core/clock.h"
 #include "runtime/dev/loader.h"
+#include "runtime/dev/pick.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -19,24 +20,31 @@ const char *mox_device_kind(const char *device)
     return strncmp(device, "cpu:", 4) == 0 ? "cpu" : strncmp(device, "emu", 3) == 0 ? "emu" : "cuda";
 }
 
-static mox_err find(const mox_cfg *cfg, mox_device_here *out, const mox_dev_module **module)
+/* The first one that cfg means, of --gpu's or of all. */
+static mox_err find(const mox_cfg *cfg, mox_device_here *out, const mox_dev_module **module, uint32_t *id)
 {
+    uint32_t ids[MOX_PLAN_MAX_DEVICES] = {0};
     mox_dev_spec spec;
     mox_dev_info info;
     uint32_t n = 0;
-    *out = (mox_device_here){.kind = mox_device_kind(cfg->device), .free_bytes = UINT64_MAX};
+    const char *text = cfg->gpu && !cfg->device ? "cuda" : cfg->device;
+    *out = (mox_device_here){.kind = mox_device_kind(text), .free_bytes = UINT64_MAX};
     *module = NULL;
     if (strcmp(out->kind, "cpu") == 0) {
         snprintf(out->name, sizeof out->name, "the CPU, which plays it");
         return MOX_OK;
     }
-    MOX_TRY(mox_dev_spec_parse(&spec, cfg->device));
+    MOX_TRY(mox_dev_spec_parse(&spec, text));
     MOX_TRY(mox_dev_load(module, &spec, cfg->device_dir));
     MOX_TRY((*module)->count(&n));
     if (n == 0) {
         return MOX_FAIL(MOX_E_DEVICE, "device %s: there is none", (*module)->name);
     }
-    MOX_TRY((*module)->info(0, &info));
+    if (cfg->gpu) {
+        MOX_TRY(mox_dev_pick(*module, cfg->gpu, ids, MOX_PLAN_MAX_DEVICES, &n));
+    }
+    *id = ids[0];
+    MOX_TRY((*module)->info(*id, &info));
     snprintf(out->name, sizeof out->name, "%s", info.name);
     out->free_bytes = spec.vram != 0 && spec.vram < info.vram_free_bytes ? spec.vram : info.vram_free_bytes;
     return MOX_OK;
@@ -45,7 +53,8 @@ static mox_err find(const mox_cfg *cfg, mox_device_here *out, const mox_dev_modu
 mox_err mox_device_find(const mox_cfg *cfg, mox_device_here *out)
 {
     const mox_dev_module *module;
-    return find(cfg, out, &module);
+    uint32_t id;
+    return find(cfg, out, &module, &id);
 }
 
 static mox_err best_copy(mox_dev *dev, mox_stream *s, void *to, const void *from, size_t bytes, double *out)
@@ -92,9 +101,10 @@ mox_err mox_device_measure(const mox_cfg *cfg, mox_device_here *out)
     const mox_dev_open_cfg open = {.log = &cfg->log};
     mox_dev *dev = NULL;
     mox_ops *ops = NULL;
-    MOX_TRY(find(cfg, out, &module));
+    uint32_t id = 0;
+    MOX_TRY(find(cfg, out, &module, &id));
     uint64_t room = out->free_bytes / SHARE;
-    MOX_TRY(module ? module->open(0, &open, &dev, &ops) : mox_dev_cpu_create(&dev));
+    MOX_TRY(module ? module->open(id, &open, &dev, &ops) : mox_dev_cpu_create(&dev));
     mox_err err = measure(dev, room < COPY_BYTES ? (size_t)room : COPY_BYTES, out);
     if (ops) {
         mox_ops_destroy(&ops);
