@@ -91,11 +91,11 @@ static mox_err alloc_pinned(cuda_dev *d, size_t bytes, unsigned flags, mox_buf *
     MOX_TRY(mox_arena_map(&arena, bytes, flags));
     const cudaError_t e = cudaHostRegister(arena.base, bytes, cudaHostRegisterPortable);
     if (e != cudaSuccess) {
-        mox_log_line(
-            d->log, MOX_LOG_INFO,
-            "GPU %d: %.1f MiB of host memory are not pinned (cudaHostRegister: %s): copies from it are "
-            "slower",
-            d->id, (double)bytes / MIB, cudaGetErrorString(e));
+        mox_log_line(d->log, d->told_pageable ? MOX_LOG_DEBUG : MOX_LOG_INFO,
+                     "GPU %d: %.1f MiB of host memory are not pinned (cudaHostRegister: %s): copies from it "
+                     "are slower",
+                     d->id, (double)bytes / MIB, cudaGetErrorString(e));
+        d->told_pageable = true; /* the next piece for the same reason: once is enough */
         (void)cudaGetLastError();
     }
     out->ptr = arena.base;

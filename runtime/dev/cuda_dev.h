@@ -10,6 +10,7 @@ typedef struct cuda_dev {
     mox_dev base; /* first: a mox_dev * is a cuda_dev * */
     int id;
     uint64_t vram_limit, vram_used; /* bytes */
+    bool told_pageable;             /* that host memory is not pinned */
     const mox_log *log;
 } cuda_dev;
 

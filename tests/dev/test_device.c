@@ -10,10 +10,12 @@
 static mox_dev *dev;
 static mox_ops *ops;
 static char line[512];
+static unsigned told; /* lines that a user sees */
 
 static void keep_line(void *ctx, mox_log_level level, const char *text)
 {
-    (void)ctx, (void)level;
+    (void)ctx;
+    told += level <= MOX_LOG_INFO;
     snprintf(line, sizeof line, "%s", text);
 }
 
@@ -29,6 +31,7 @@ static void open_device(emu_policy policy, size_t vram, uint64_t limit)
     c.vram = vram;
     emu_open(&c);
     line[0] = '\0';
+    told = 0;
     OK(mox_dev_module_make()->open(0, &(mox_dev_open_cfg){.vram_limit = limit, .log = &keeper}, &dev, &ops));
 }
 
@@ -172,6 +175,12 @@ Test(dev_emu, memory_that_cannot_be_pinned_serves_all_the_same_and_is_said)
     OK(dev->ops->mem_alloc(dev, 4096, MOX_MEM_PINNED, 0, &near));
     cr_assert_eq(near.kind, MOX_MEM_ORDINARY);
     cr_assert(strstr(line, "not pinned (cudaHostRegister") != NULL && strchr(line, '\n') == NULL, "%s", line);
+    emu_fail_at("cudaHostRegister", 1, cudaErrorMemoryAllocation);
+    mox_buf more;
+    OK(dev->ops->mem_alloc(dev, 4096, MOX_MEM_PINNED, 0, &more));
+    cr_assert_eq(more.kind, MOX_MEM_ORDINARY);
+    cr_assert_eq(told, 1, "said %u times", told);
+    dev->ops->mem_free(dev, &more);
     memset(near.ptr, 9, 64);
     OK(dev->ops->copy(dev, s, far.ptr, near.ptr, 64));
     OK(dev->ops->copy(dev, s, (char *)near.ptr + 64, far.ptr, 64));
