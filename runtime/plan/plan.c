@@ -22,11 +22,12 @@ enum {
     PROCESS_BYTES = 6 << 20,  /* program, libraries, stdio, topology; 4 MiB measured */
     THREAD_BYTES = 128 << 10, /* what a worker touches of its stack, and its thread block */
     STAGING_MIN = 2 << 20,
-    STAGING_MAX = 32 << 20,
+    STAGING_MAX = 64 << 20,
     STAGING_SHARE = 16, /* of the experts' bytes */
     REQUEST_MIN = 128 << 10,
     REQUEST_MAX = 1 << 20,
-    MAX_DEPTH = 32,
+    RECORD_DEPTH = 32,
+    SLAB_DEPTH = 64,  /* what came keeps its buffer until it is repacked */
     AHEAD_SHARE = 10, /* look-ahead slots may cost a tenth of what is left */
 };
 #define AUTO_LEFT_FREE (2ull << 30)
@@ -37,7 +38,7 @@ static void choose_io(const mox_plan_in *in, mox_placement *p, uint64_t experts)
     uint32_t given = in->cfg->io_depth;
     if (p->store.layout.record) {
         p->store.io_request_bytes = REQUEST_MAX;
-        p->store.io_depth = given ? given : MAX_DEPTH;
+        p->store.io_depth = given ? given : RECORD_DEPTH;
         return;
     }
     uint64_t staging = experts / STAGING_SHARE;
@@ -49,7 +50,7 @@ static void choose_io(const mox_plan_in *in, mox_placement *p, uint64_t experts)
     }
     p->store.io_request_bytes = request;
     p->store.io_depth =
-        given ? given : (uint32_t)(staging / request > MAX_DEPTH ? MAX_DEPTH : staging / request);
+        given ? given : (uint32_t)(staging / request > SLAB_DEPTH ? SLAB_DEPTH : staging / request);
 }
 
 /* The store's bytes with the quotas as they stand: its own code on a planning arena. */
