@@ -2,10 +2,10 @@
  * do, measured in the same process before, after, and around every repetition.
  *
  * Prompt tokens come from --text, or are random ids from --seed (the report says which: random ids choose experts
- * more evenly than text does). What a repetition is: bench_measure.c; what is reported: bench_report.c.
+ * more evenly than text does). What a repetition is: bench/measure.c; what is reported: bench/report.c.
  */
-#include "runtime/cli/bench.h"
-#include "runtime/cli/bench_compare.h"
+#include "runtime/cli/bench/bench.h"
+#include "runtime/cli/bench/compare.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/open.h"
 

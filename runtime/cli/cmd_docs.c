@@ -1,7 +1,7 @@
 /* moxie completion SHELL: a script on stdout. moxie docs DIR: everything the program writes about itself, for
  * the build: manual pages, completion scripts, options.md. */
 #include "runtime/cli/commands.h"
-#include "runtime/cli/docs.h"
+#include "runtime/cli/docs/docs.h"
 
 #include <errno.h>
 #include <stdio.h>

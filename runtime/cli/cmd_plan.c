@@ -4,11 +4,11 @@
  * machine, measured in a moment, found by `moxie tune --save` or taken from the table of --gpu-spec, and the predictions
  * from both. Without --gpu-spec and --assume-vram the plan is for the CPU of this machine.
  */
-#include "runtime/cli/bench_ceiling.h"
+#include "runtime/cli/bench/ceiling.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/open.h"
-#include "runtime/cli/plan_cmd.h"
-#include "runtime/cli/tuned.h"
+#include "runtime/cli/plan/plan.h"
+#include "runtime/cli/tune/tuned.h"
 
 #include "kernels/ceilings/ceilings.h"
 #include "offload/io.h"

@@ -1,7 +1,7 @@
 /* moxie profile: its words. `run` is a run that is recorded, with all of run's options, and then reported on. */
 #include "runtime/cli/commands.h"
-#include "runtime/cli/profile.h"
-#include "runtime/cli/profile_cmd.h"
+#include "runtime/cli/profile/cmd.h"
+#include "runtime/cli/profile/profile.h"
 #include "runtime/cli/ui.h"
 
 #include <errno.h>

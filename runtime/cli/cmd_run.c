@@ -11,7 +11,7 @@
 #include "runtime/cli/commands.h"
 #include "runtime/cli/open.h"
 #include "runtime/cli/report.h"
-#include "runtime/cli/tuned.h"
+#include "runtime/cli/tune/tuned.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,15 +1,15 @@
 /* moxie tune: measure the machine, then the model with one setting and another, and keep what is faster.
  *
  * The plan comes first, as for a run. What was found is printed as a command and, with --save, kept for `run` and `plan`
- * (tuned.h). Ctrl-C ends the search in order: what was decided by then is reported and kept like a whole search's, since
+ * (tune/tuned.h). Ctrl-C ends the search in order: what was decided by then is reported and kept like a whole search's, since
  * every setting was decided by itself; what was not reached is listed. Time bounds the search (--minutes), not the
  * measuring of the machine, which takes a few seconds.
  */
 #include "runtime/cli/commands.h"
 #include "runtime/cli/open.h"
-#include "runtime/cli/plan_cmd.h"
+#include "runtime/cli/plan/plan.h"
 #include "runtime/cli/report.h"
-#include "runtime/cli/tune.h"
+#include "runtime/cli/tune/tune.h"
 #include "runtime/core/clock.h"
 
 #include <stdio.h>

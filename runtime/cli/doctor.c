@@ -5,7 +5,7 @@
 #include "kernels/ops.h"
 #include "offload/io.h"
 #include "offload/topo.h"
-#include "runtime/cli/bench_ceiling.h"
+#include "runtime/cli/bench/ceiling.h"
 #include "runtime/cli/media.h"
 #include "runtime/cli/nvml.h"
 #include "runtime/cli/ui.h"

@@ -5,7 +5,7 @@
  * still ends in order, with its trace, and a reader of stderr that leaves does not end it at all.
  */
 #include "runtime/cli/commands.h"
-#include "runtime/cli/docs.h"
+#include "runtime/cli/docs/docs.h"
 #include "runtime/cli/near.h"
 #include "runtime/cli/ui.h"
 

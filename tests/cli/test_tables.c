@@ -1,7 +1,7 @@
 /* The tables of commands and options, and everything that is written from them: help, manual pages, completion
  * scripts, docs/options.md and the keys of the configuration all name exactly the options of the table.
  */
-#include "runtime/cli/docs.h"
+#include "runtime/cli/docs/docs.h"
 #include "runtime/cli/explain.h"
 #include "runtime/cli/options.h"
 

@@ -54,7 +54,7 @@ one_file() {
 }
 one_file liburing.h offload/ring.c
 one_file hwloc offload/topo.c
-one_file jansson.h 'runtime/cli/bench_compare.c|runtime/cli/json_doc.c|runtime/cli/json_value.c|runtime/cli/chat/saved.c'
+one_file jansson.h 'runtime/cli/bench/compare.c|runtime/cli/json_doc.c|runtime/cli/json_value.c|runtime/cli/chat/saved.c'
 one_file histedit.h runtime/cli/chat/line_edit.c
 one_file ini.h runtime/cli/config_file.c
 one_file xxhash.h runtime/core/hash.c
