@@ -50,8 +50,9 @@ struct mox_cards {
     mox_miss miss;
     mox_miss_auto automatic;
     mox_miss_rates rates[MOX_PHASES];
-    uint64_t took_at;                             /* when the CPU began with its part */
-    uint32_t n_taken, n_own, n_own_rows, n_tried; /* of the wave in progress */
+    uint64_t took_at;                    /* when the CPU began with its part */
+    uint32_t n_taken, n_own, n_own_rows; /* of the wave in progress */
+    uint64_t n_missed;                   /* experts of all steps so far that VRAM lacked */
     /* the layer in progress */
     mox_lease *hits;      /* [n_experts] in VRAM */
     mox_expert_use *uses; /* [n_experts] */

@@ -290,7 +290,10 @@ mox_err mox_moe_card_end(mox_graph *g, bool failed)
 void mox_moe_card_step(mox_graph *g, uint64_t ns)
 {
     mox_cards *cs = g->cards;
-    if (cs->miss == MOX_MISS_AUTO && g->phase == MOX_PHASE_DECODE) {
+    uint64_t missed = cs->counters.vram.cpu + cs->counters.vram.crossed;
+    bool told = missed != cs->n_missed; /* a step without misses says nothing of how they are best served */
+    cs->n_missed = missed;
+    if (told && cs->miss == MOX_MISS_AUTO && g->phase == MOX_PHASE_DECODE) {
         mox_miss_step(&cs->automatic, ns);
     }
 }

@@ -96,6 +96,7 @@ recounts() { # TABLE REPORT-FOLDER
     for q in 1 2 3 4 5 6 7; do prints "^$q\. "; done
     prints 'dlfu gets .* % of what is possible'
     prints '  <- now'
+    prints " tok/s predicted: moxie plan $DEMO --gpu-spec gen4 --ram [0-9]*M$"
     mox profile report run.trace -m "$DEMO" --ram-experts 50% --gpu-spec gen4 --json -o run2
     exits 0
     schema moxie.profile/1

@@ -78,6 +78,14 @@ load lib
     check "no file" test ! -e t.trace
 }
 
+@test "--miss auto: what was measured is said, and not where nothing missed" {
+    played() { mox run "$DEMO" --raw -p 'It was a bright' -n 60 --device cpu:vram=64M --miss auto "$@" && exits 0; }
+    played --vram-experts 40%
+    says 'miss: auto: [a-z]* (a step with cpu [0-9.]* ms, copy [0-9.]* ms, split [0-9.]* ms)$'
+    played --vram-experts 100%
+    says_not 'miss: auto'
+}
+
 @test "--heat: the experts that were used are there the next time" {
     fill() { mox run "$DEMO" --raw -p 'It was a bright' -n 4 --ram-experts 40% --json "$@" && exits 0 && json fill_order; }
     same "the first time" "$(fill)" "in turn"

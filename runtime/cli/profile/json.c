@@ -440,6 +440,7 @@ void mox_profile_json(const mox_profile *p, mox_json *j)
     for (uint32_t i = 0; i < n; i++) {
         mox_json_object(j, NULL);
         mox_json_string(j, "options", change[i].options);
+        mox_json_string(j, "command", change[i].command);
         mox_json_f64(j, "decode_tok_s", change[i].decode_tok_s);
         mox_json_object_end(j);
     }

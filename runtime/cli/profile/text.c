@@ -268,7 +268,7 @@ static void text_changes(const mox_profile *p)
     uint32_t n = mox_profile_changes(p, change);
     puts("6. Would another setting win?");
     for (uint32_t i = 0; i < n; i++) {
-        printf("   moxie run MODEL %-24s %.1f tok/s predicted\n", change[i].options, change[i].decode_tok_s);
+        printf("   %7.1f tok/s predicted: %s\n", change[i].decode_tok_s, change[i].command);
     }
     if (n == 0) {
         puts(p->has_model ? "   none of those that were computed gains 1 %"
