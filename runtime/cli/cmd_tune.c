@@ -153,8 +153,9 @@ static mox_err search(mox_tune *t)
     if (t->first.answer_tokens == 0) {
         return MOX_OK; /* stopped before anything was known */
     }
-    t->found.rates.token_s = rate((double)t->first.c.compute_ns[MOX_PHASE_DECODE] / 1e9,
-                                  (double)t->first.c.tokens[MOX_PHASE_DECODE]);
+    if (t->n_token_s > 0) {
+        t->found.rates.token_s = mox_bench_spread_of(t->token_s, t->n_token_s).median;
+    }
     if (t->o->save) {
         MOX_TRY(mox_tuned_save(&t->found, saved));
     }

@@ -106,14 +106,26 @@ static bool same_hash(const mox_tune_turn *a, const mox_tune_turn *b)
     return a->hash.lo == b->hash.lo && a->hash.hi == b->hash.hi;
 }
 
+/* A turn, and what it says of computing: one turn may be disturbed, the median of many is what `plan` is told. */
+static mox_err take_turn(mox_tune *t, const mox_opts *o, mox_tune_turn *out)
+{
+    MOX_TRY(mox_tune_turn_run(t, o, out));
+    uint64_t tokens = out->c.tokens[MOX_PHASE_DECODE];
+    bool same_threads = o->cfg.n_threads == 0 || o->cfg.n_threads == t->plan.n_threads;
+    if (same_threads && tokens > 0 && t->n_token_s < MOX_TUNE_TURNS) {
+        t->token_s[t->n_token_s++] = (double)out->c.compute_ns[MOX_PHASE_DECODE] / 1e9 / (double)tokens;
+    }
+    return MOX_OK;
+}
+
 /* One pair: which of the two is first changes. False: it was not finished. */
-static mox_err pair(const mox_tune *t, const mox_opts *const side[2], uint32_t i, mox_tune_turn turn[2],
+static mox_err pair(mox_tune *t, const mox_opts *const side[2], uint32_t i, mox_tune_turn turn[2],
                     bool *whole)
 {
     *whole = false;
     for (uint32_t k = 0; k < 2; k++) {
         uint32_t which = (i + k) % 2;
-        MOX_TRY(mox_tune_turn_run(t, side[which], &turn[which]));
+        MOX_TRY(take_turn(t, side[which], &turn[which]));
         if (mox_stop_requested() != 0) {
             return MOX_OK;
         }
@@ -282,11 +294,12 @@ static mox_err first_turn(mox_tune *t, uint32_t n_candidates)
     t->turn_s = room / (2 * MOX_TUNE_PAIRS * (n_candidates + 1));
     t->turn_s = t->turn_s > 4 ? 4 : t->turn_s;
     t->n_answer = 8;
-    MOX_TRY(mox_tune_turn_run(t, t->o, &t->first));
+    MOX_TRY(take_turn(t, t->o, &t->first));
     double left = t->turn_s - t->first.open_s - 2 * t->first.prompt_s;
     left = left > t->turn_s / 4 ? left : t->turn_s / 4;
     mox_tune_length(t, &t->first, left / 2);
-    return mox_tune_turn_run(t, t->o, &t->first);
+    t->n_token_s = 0; /* that one was a few tokens long */
+    return take_turn(t, t->o, &t->first);
 }
 
 /* All that was kept together against what there was at first: gains do not simply multiply. */

@@ -9,7 +9,13 @@
 #include "runtime/cli/ui.h"
 #include "runtime/plan/routing.h"
 
-enum { MOX_TUNE_PROMPTS = 8, MOX_TUNE_TRIALS = 32, MOX_TUNE_PAIRS = 3, MOX_TUNE_RANK = 1000 };
+enum {
+    MOX_TUNE_PROMPTS = 8,
+    MOX_TUNE_TRIALS = 32,
+    MOX_TUNE_PAIRS = 3,
+    MOX_TUNE_TURNS = 2 + 2 * MOX_TUNE_PAIRS * (MOX_TUNE_TRIALS + 1),
+    MOX_TUNE_RANK = 1000
+};
 
 /* One opening of the model: every prompt once to warm up, then mox_tune_passes times measured; sums over these. */
 typedef struct mox_tune_turn {
@@ -43,6 +49,9 @@ typedef struct mox_tune {
     mox_tune_turn first, last; /* with the first settings, and with those that were kept */
     mox_tune_trial trial[MOX_TUNE_TRIALS];
     uint32_t n_trials;
+    double token_s
+        [MOX_TUNE_TURNS]; /* computing of one token of an answer, in each turn with the plan's threads */
+    uint32_t n_token_s;
     uint64_t expert_bytes; /* mean */
     float *logits;
     char *lines;    /* of --predict */
