@@ -267,6 +267,40 @@ Test(dev_joined, each_call_that_fails_first_in_the_middle_or_last_is_named, .tim
     }
 }
 
+static bool stops_opening(const char *call, uint64_t nth)
+{
+    char path[1024], device[96];
+    mox_ctx *ctx = NULL;
+    snprintf(device, sizeof device, "emu:n=2,fail=%s@%llu", call, (unsigned long long)nth);
+    mox_cfg cfg = hybrid(device, path, sizeof path);
+    cfg.log = (mox_log){.fn = keep_lines, .level = MOX_LOG_INFO};
+    logged[0] = '\0';
+    mox_err err = mox_open(&ctx, &cfg);
+    mox_close(&ctx);
+    return err != MOX_OK || strstr(logged, "not as graphs") != NULL;
+}
+
+/* All calls of a whole run that take or make something are made by its opening: one more would find none to fail. */
+Test(dev_joined, nothing_is_made_after_opening)
+{
+    static const char *const makes[] = {"cudaMalloc",
+                                        "cudaHostAlloc",
+                                        "cudaStreamCreateWithFlags",
+                                        "cudaEventCreateWithFlags",
+                                        "cudaStreamBeginCapture",
+                                        "cudaGraphInstantiate",
+                                        "cudaGraphUpload"};
+    mox_hash128 want = reference();
+    for (size_t i = 0; i < sizeof makes / sizeof *makes; i++) {
+        uint64_t nth = 1;
+        while (stops_opening(makes[i], nth)) {
+            nth++;
+        }
+        cr_expect(nth > 1, "%s is never called", makes[i]);
+        cr_expect(!reached(makes[i], nth, &want), "%s is called after opening", makes[i]);
+    }
+}
+
 /* Host memory that cannot be pinned serves all the same. */
 Test(dev_joined, memory_that_is_not_pinned_gives_the_same_bits)
 {
