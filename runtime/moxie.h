@@ -88,8 +88,7 @@ struct mox_work;
 MOX_NODISCARD mox_err mox_plan_work(mox_plan *out, struct mox_work *work, const mox_cfg *cfg);
 
 const mox_plan *mox_get_plan(const mox_ctx *ctx);
-uint64_t
-mox_actual_bytes(const mox_ctx *ctx); /* really taken from the system by the arenas, at most at a time */
+uint64_t mox_actual_bytes(const mox_ctx *ctx); /* taken from the system by the arenas, the most at a time */
 
 /* What loading took; bytes are those read from the file. */
 typedef struct mox_load_times {

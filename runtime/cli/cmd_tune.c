@@ -146,8 +146,7 @@ static mox_err search(mox_tune *t)
     mox_ui_line("prompts: %s; at most %.1f minutes, Ctrl-C for what is known by then", t->prompts_from,
                 (double)t->o->minutes);
     mox_ui_line("each setting in up to %d pairs of turns (A B, B A, A B); kept: faster in every pair, its "
-                "median by 3 %%, "
-                "the same logits",
+                "median by 3 %%, the same logits",
                 MOX_TUNE_PAIRS);
     MOX_TRY(mox_tune_search(t));
     if (t->first.answer_tokens == 0) {

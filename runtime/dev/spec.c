@@ -2,6 +2,7 @@
 #include "runtime/dev/spec.h"
 
 #include <ctype.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -164,12 +165,6 @@ mox_err mox_dev_spec_parse(mox_dev_spec *out, const char *text)
     }
     *out = s;
     return MOX_OK;
-}
-
-bool mox_dev_plays(const char *text)
-{
-    mox_dev_spec s = {.kind = MOX_DEV_CPU};
-    return text && mox_dev_spec_parse(&s, text) == MOX_OK && s.kind == MOX_DEV_CPU && s.vram != 0;
 }
 
 const char *mox_dev_kind_name(mox_dev_kind kind)

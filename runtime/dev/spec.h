@@ -14,7 +14,6 @@
 
 #include "runtime/core/err.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 typedef enum mox_dev_kind { MOX_DEV_CPU, MOX_DEV_CUDA, MOX_DEV_EMU, MOX_DEV_KINDS } mox_dev_kind;
@@ -37,8 +36,5 @@ typedef struct mox_dev_spec {
 MOX_NODISCARD mox_err mox_dev_spec_parse(mox_dev_spec *out, const char *text);
 
 const char *mox_dev_kind_name(mox_dev_kind kind); /* "cpu" "cuda" "emu" */
-
-/* mox_dev_plays: is this `--device` (NULL: cpu) one where the CPU plays the GPUs? false also for what is no device. */
-bool mox_dev_plays(const char *text);
 
 #endif

@@ -27,14 +27,13 @@ static mox_err find(const mox_cfg *cfg, mox_device_here *out, const mox_dev_modu
     mox_dev_spec spec;
     mox_dev_info info;
     uint32_t n = 0;
-    const char *text = cfg->gpu && !cfg->device ? "cuda" : cfg->device;
-    *out = (mox_device_here){.kind = mox_device_kind(text), .free_bytes = UINT64_MAX};
+    *out = (mox_device_here){.kind = mox_device_kind(cfg->device), .free_bytes = UINT64_MAX};
     *module = NULL;
     if (strcmp(out->kind, "cpu") == 0) {
         snprintf(out->name, sizeof out->name, "the CPU, which plays it");
         return MOX_OK;
     }
-    MOX_TRY(mox_dev_spec_parse(&spec, text));
+    MOX_TRY(mox_dev_spec_parse(&spec, cfg->device));
     MOX_TRY(mox_dev_load(module, &spec, cfg->device_dir));
     MOX_TRY((*module)->count(&n));
     if (n == 0) {
