@@ -315,7 +315,10 @@ def main():
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     folder = os.path.abspath(folder)
-    reports(os.path.abspath(moxie), os.path.abspath(model), folder)
+    far = os.path.join(folder, "a" * 90)  # a path without a place to break a line, as a user's may be
+    os.makedirs(far)
+    os.symlink(os.path.abspath(model), os.path.join(far, "model.gguf"))
+    reports(os.path.abspath(moxie), os.path.join(far, "model.gguf"), folder)
     began = time.time()
     b = Browser(chromium, folder)
     try:
