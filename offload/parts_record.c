@@ -231,7 +231,7 @@ static mox_slot_event_kind record_arrived(mox_store *st, const mox_req *r, uint3
 /* No read goes there, but opening a file tries its alignment on 8 KiB of it. */
 size_t mox_records_buffer_bytes(const mox_store_cfg *cfg)
 {
-    return mox_round_up(mox_div_up(2 * MOX_IO_ALIGN, cfg->io_depth), 64);
+    return mox_round_up(mox_div_up(2 * MOX_IO_ALIGN, mox_store_reqs(cfg)), 64);
 }
 
 const mox_parts_ops mox_parts_records = {

@@ -202,7 +202,7 @@ static mox_slot_event_kind slab_complete(mox_store *st, mox_load *load, const mo
 static uint32_t rows_here(const mox_store *st, const mox_req *present, uint32_t slab)
 {
     uint32_t rows = st->info[present->slot].load.slabs.row[slab];
-    for (uint32_t i = 0; i < st->io.depth; i++) {
+    for (uint32_t i = 0; i < st->io.n_req; i++) {
         const mox_req *r = &st->io.req[i];
         if (r != present && r->state != MOX_REQ_FREE && r->slot == present->slot &&
             r->generation == present->generation && r->piece == slab && r->row0 < rows) {

@@ -5,6 +5,10 @@
  * is cut into, and what happens to the bytes, differs between plain and packed files: parts_slab.c and
  * parts_record.c.
  *
+ * What has landed waits for its turn, and the drive is given its next reads before: there are twice as many requests as
+ * may be in flight. A drive that reports what it read in one go (a virtual machine's, mostly) is then not idle while
+ * this thread repacks, and few reads in flight are enough, so that little is left to do when the last one lands.
+ *
  * Everything the system can answer is decided in classify(): short reads continue from the last aligned byte,
  * EAGAIN and EINTR are tried again after growing pauses, other errors twice more, nothing at all before the
  * recorded end means that the file has changed. A wrong byte is never handed on: it is a read error with
@@ -23,7 +27,7 @@ enum {
     SOFT_TRIES = 8,   /* EAGAIN, EINTR, EBUSY, a cancel that was not ours */
     HARD_TRIES = 2,   /* EIO and everything else */
     SHORT_TRIES = 16, /* a read that goes on in pieces */
-    REAP_MAX = 4,     /* few at once, so that freed buffers go back to the queue soon */
+    REAP_MAX = 16,
 };
 #define FIRST_PAUSE_NS   UINT64_C(50000)
 #define LONGEST_PAUSE_NS UINT64_C(50000000)
@@ -81,7 +85,7 @@ static void submit(mox_store *st, mox_req *r)
 
 static mox_req *free_request(mox_file_tier *t)
 {
-    for (uint32_t i = 0; i < t->depth; i++) {
+    for (uint32_t i = 0; i < t->n_req; i++) {
         if (t->req[i].state == MOX_REQ_FREE) {
             return &t->req[i];
         }
@@ -135,7 +139,8 @@ static void fill_queue(mox_store *st, uint64_t *wait_ns)
     uint32_t slot;
     unsigned actions;
     pthread_mutex_lock(&st->lock);
-    while ((slot = next_load(t, st)) != MOX_SLOT_NONE && (r = free_request(t)) != NULL) {
+    while (t->n_flying < t->depth && (slot = next_load(t, st)) != MOX_SLOT_NONE &&
+           (r = free_request(t)) != NULL) {
         if (!drive_free(st, wait_ns)) {
             break;
         }
@@ -201,14 +206,31 @@ static outcome classify(const mox_file_tier *t, mox_req *r, int32_t res, mox_loa
     return READ_MORE;
 }
 
-static void release_request(mox_store *st, mox_req *r)
+/* It is not in flight any more; lock held. */
+static void end_flight(mox_store *st)
 {
     mox_file_tier *t = &st->io;
-    r->state = MOX_REQ_FREE;
-    t->n_prefetch -= r->kind == MOX_READ_PREFETCH;
     if (--t->n_flying == 0) {
         st->count.io.busy_ns += mox_now_ns() - t->busy_since;
     }
+}
+
+static void release_request(mox_store *st, mox_req *r)
+{
+    if (r->state != MOX_REQ_LANDED) {
+        end_flight(st);
+    }
+    r->state = MOX_REQ_FREE;
+    st->io.n_prefetch -= r->kind == MOX_READ_PREFETCH;
+}
+
+/* All of it is in its buffer; lock held. */
+static void land(mox_store *st, mox_req *r)
+{
+    mox_file_tier *t = &st->io;
+    t->landed[(t->landed_at + t->n_landed++) % MOX_STORE_MAX_REQS] = (uint32_t)(r - t->req);
+    end_flight(st);
+    r->state = MOX_REQ_LANDED;
 }
 
 static void wake_waiters(mox_store *st, const mox_req *r, unsigned actions)
@@ -223,6 +245,12 @@ static void wake_waiters(mox_store *st, const mox_req *r, unsigned actions)
     if (actions & (MOX_SLOT_WAKE | MOX_SLOT_FREED)) {
         pthread_cond_broadcast(&st->changed);
     }
+}
+
+static bool wanted(const mox_store *st, const mox_req *r)
+{
+    const mox_slot *s = &st->slots.slot[r->slot];
+    return s->state == MOX_SLOT_LOADING && s->generation == r->generation;
 }
 
 /* The read will not deliver: its load fails, or was given up before. Lock held. */
@@ -263,8 +291,7 @@ static void delivered(mox_store *st, mox_req *r, uint64_t begin_ns)
     mox_slot_event_kind kind = MOX_SLOT_READ_DONE;
     uint32_t parts = 0;
     unsigned actions;
-    const mox_slot *s = &st->slots.slot[r->slot];
-    if (s->state == MOX_SLOT_LOADING && s->generation == r->generation) {
+    if (wanted(st, r)) {
         kind = st->io.parts->arrived(st, r, &parts);
         if (kind == MOX_SLOT_READ_AGAIN && !st->info[r->slot].load.queued) {
             mox_queue_push(st, r->slot);
@@ -293,9 +320,22 @@ static void count_read(mox_store *st, const mox_req *r, int32_t res, outcome o)
     c->retries += (o == READ_MORE || o == READ_LATER) && res < 0;
 }
 
-static void deliver(mox_store *st, mox_req *r)
+/* The one that landed first goes to its slot, unless its load was given up meanwhile. */
+static void place_landed(mox_store *st)
 {
-    const mox_file_tier *t = &st->io;
+    mox_file_tier *t = &st->io;
+    mox_req *r = &t->req[t->landed[t->landed_at]];
+    t->landed_at = (t->landed_at + 1) % MOX_STORE_MAX_REQS;
+    t->n_landed--;
+    pthread_mutex_lock(&st->lock);
+    bool go = wanted(st, r);
+    if (!go) {
+        drop(st, r, &(mox_load_error){.code = MOX_OK});
+    }
+    pthread_mutex_unlock(&st->lock);
+    if (!go) {
+        return;
+    }
     uint64_t begin_ns = mox_now_ns();
     t->parts->place(st, r);
     if (!t->file[r->file].direct) { /* expert data are not left in the page cache */
@@ -308,42 +348,38 @@ static void completed(mox_store *st, const mox_io_done *done)
 {
     mox_file_tier *t = &st->io;
     uint32_t index = (uint32_t)(done->id & ((1u << ID_INDEX_BITS) - 1));
-    if (index >= t->depth || t->req[index].id != done->id || t->req[index].state != MOX_REQ_FLYING) {
+    if (index >= t->n_req || t->req[index].id != done->id || t->req[index].state != MOX_REQ_FLYING) {
         return; /* counted before */
     }
     mox_req *r = &t->req[index];
     mox_load_error e = {.code = MOX_OK};
     outcome o = classify(t, r, done->res, &e);
     pthread_mutex_lock(&st->lock);
-    const mox_slot *s = &st->slots.slot[r->slot];
-    bool wanted = s->state == MOX_SLOT_LOADING && s->generation == r->generation;
-    count_read(st, r, done->res, wanted ? o : READ_WHOLE);
+    bool go = wanted(st, r);
+    count_read(st, r, done->res, go ? o : READ_WHOLE);
     record(st, r, MOX_SPAN_READ, MOX_LANE_READ + index, r->begun);
-    if (!wanted || o == READ_FAILED) {
+    if (!go || o == READ_FAILED) {
         drop(st, r, &e);
-        pthread_mutex_unlock(&st->lock);
-        return;
-    }
-    pthread_mutex_unlock(&st->lock);
-    if (o == READ_WHOLE && r->not_before > mox_now_ns()) {
+    } else if (o == READ_WHOLE && r->not_before > mox_now_ns()) {
         r->retry_at = r->not_before;
         r->state = MOX_REQ_HELD;
     } else if (o == READ_WHOLE) {
-        deliver(st, r);
+        land(st, r);
     } else if (o == READ_MORE) {
         submit(st, r);
     } else {
         r->state = MOX_REQ_RETRY;
     }
+    pthread_mutex_unlock(&st->lock);
 }
 
-/* Reads whose pause is over go out again, bytes that were held back are delivered; what was given up
+/* Reads whose pause is over go out again, bytes that were held back have landed; what was given up
  * meanwhile ends here. */
 static void resume_paused(mox_store *st, uint64_t *wait_ns)
 {
     mox_file_tier *t = &st->io;
     uint64_t now = 0;
-    for (uint32_t i = 0; i < t->depth; i++) {
+    for (uint32_t i = 0; i < t->n_req; i++) {
         mox_req *r = &t->req[i];
         if (r->state != MOX_REQ_RETRY && r->state != MOX_REQ_HELD) {
             continue;
@@ -354,16 +390,14 @@ static void resume_paused(mox_store *st, uint64_t *wait_ns)
             continue;
         }
         pthread_mutex_lock(&st->lock);
-        bool wanted = st->slots.slot[r->slot].state == MOX_SLOT_LOADING;
-        if (!wanted) {
+        if (!wanted(st, r)) {
             drop(st, r, &(mox_load_error){.code = MOX_OK});
-        }
-        pthread_mutex_unlock(&st->lock);
-        if (wanted && r->state == MOX_REQ_HELD) {
-            deliver(st, r);
-        } else if (wanted) {
+        } else if (r->state == MOX_REQ_HELD) {
+            land(st, r);
+        } else {
             submit(st, r);
         }
+        pthread_mutex_unlock(&st->lock);
     }
 }
 
@@ -374,7 +408,7 @@ static void send_cancels(mox_store *st)
     pthread_mutex_lock(&st->lock);
     bool pending = t->cancel_pending;
     t->cancel_pending = false;
-    for (uint32_t i = 0; pending && i < t->depth; i++) {
+    for (uint32_t i = 0; pending && i < t->n_req; i++) {
         mox_req *r = &t->req[i];
         if (r->state == MOX_REQ_FLYING && !r->cancel_sent &&
             st->slots.slot[r->slot].state != MOX_SLOT_LOADING) {
@@ -398,16 +432,19 @@ void mox_reads_serve(mox_store *st)
     mox_file_tier *t = &st->io;
     mox_io_done done[REAP_MAX];
     bool stop = false;
-    while (!stop || t->n_flying > 0) {
+    while (!stop || t->n_flying > 0 || t->n_landed > 0) {
         uint64_t wait_ns = UINT64_MAX;
         send_cancels(st);
         resume_paused(st, &wait_ns);
         if (!stop) {
             fill_queue(st, &wait_ns);
         }
-        uint32_t n = t->ops->reap(t->io, done, REAP_MAX, wait_ns);
+        uint32_t n = t->ops->reap(t->io, done, REAP_MAX, t->n_landed > 0 ? 0 : wait_ns);
         for (uint32_t i = 0; i < n; i++) {
             completed(st, &done[i]);
+        }
+        if (t->n_landed > t->n_req - t->depth || (n == 0 && t->n_landed > 0)) {
+            place_landed(st);
         }
         stop = stopping(st);
     }

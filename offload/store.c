@@ -152,7 +152,7 @@ static void take_tables(const mox_store_cfg *cfg, mox_arena *a, tables *t)
     take_guess(cfg, a, &t->guess);
     t->io_state = mox_arena_take(a, state_bytes(cfg), STATE_ALIGN);
     t->buf_bytes = mox_files_buffer_bytes(cfg);
-    t->staging_bytes = t->buf_bytes * cfg->io_depth;
+    t->staging_bytes = t->buf_bytes * mox_store_reqs(cfg);
     t->staging = mox_arena_take(a, t->staging_bytes, SLOT_ALIGN);
 }
 
@@ -225,8 +225,9 @@ static mox_store *assemble(const mox_store_cfg *cfg, const tables *t)
     io->buf_bytes = t->buf_bytes;
     io->request_bytes = cfg->io_request_bytes;
     io->depth = cfg->io_depth;
+    io->n_req = mox_store_reqs(cfg);
     io->demand = io->later = (mox_queue){MOX_SLOT_NONE, MOX_SLOT_NONE};
-    for (uint32_t i = 0; i < io->depth; i++) {
+    for (uint32_t i = 0; i < io->n_req; i++) {
         io->req[i].buf = io->staging + i * io->buf_bytes;
     }
     pthread_mutex_init(&st->lock, NULL);

@@ -85,7 +85,7 @@ typedef struct mox_store_cfg {
     bool lease_arriving; /* next() also leases experts that are still arriving, where their slices allow it */
     mox_io_mode io;
     mox_verify verify;
-    uint32_t io_depth;        /* requests in flight, 1..64; default 32 */
+    uint32_t io_depth;        /* reads in flight, 1..64; default 32. As many again may have landed */
     size_t io_request_bytes;  /* target size of one read, default 1 MiB, rounded so that a row group fits */
     uint64_t io_limit_bps;    /* bench only: throttle reads to this many bytes per second, 0 = off */
     bool shuffle_predictions; /* bench only: random predictions, to test the regret rule */

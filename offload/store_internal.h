@@ -154,8 +154,9 @@ typedef struct mox_guess {
 typedef enum mox_req_state {
     MOX_REQ_FREE,
     MOX_REQ_FLYING,
-    MOX_REQ_RETRY, /* goes out again at retry_at */
-    MOX_REQ_HELD,  /* io_limit_bps: delivered at retry_at */
+    MOX_REQ_RETRY,  /* goes out again at retry_at */
+    MOX_REQ_HELD,   /* io_limit_bps: landed at retry_at */
+    MOX_REQ_LANDED, /* read, not in its slot yet */
 } mox_req_state;
 
 /* One read of the I/O thread; its own alone. */
@@ -198,6 +199,8 @@ extern const mox_parts_ops mox_parts_slabs, mox_parts_records;
 size_t mox_slabs_buffer_bytes(const mox_store_cfg *cfg);
 size_t mox_records_buffer_bytes(const mox_store_cfg *cfg);
 
+enum { MOX_STORE_MAX_REQS = 2 * MOX_IO_MAX_DEPTH };
+
 typedef struct mox_file_tier {
     mox_io_file *file; /* [n_files] */
     int *fd;           /* [n_files] */
@@ -221,8 +224,11 @@ typedef struct mox_file_tier {
     char name[64];
     /* I/O thread */
     mox_late late; /* around the backend */
-    mox_req req[MOX_IO_MAX_DEPTH];
-    uint32_t depth, n_flying, n_prefetch;
+    mox_req req[MOX_STORE_MAX_REQS];
+    uint32_t depth,
+        n_req; /* reads in flight at most, and requests: the others have landed and wait for their turn */
+    uint32_t n_flying, n_prefetch;
+    uint32_t landed[MOX_STORE_MAX_REQS], landed_at, n_landed; /* ring of indices, in the order they came */
     uint64_t sequence;
     uint64_t busy_since;
     uint64_t drive_free; /* io_limit_bps: when the drive that is played can serve the next request */
@@ -257,6 +263,11 @@ struct mox_store {
     mox_file_tier io;
     mox_vram *vram; /* NULL: none; step thread */
 };
+
+static inline uint32_t mox_store_reqs(const mox_store_cfg *cfg)
+{
+    return 2 * cfg->io_depth;
+}
 
 static inline uint32_t mox_store_key(const mox_store *st, uint32_t layer, uint32_t expert)
 {

@@ -68,7 +68,7 @@ typedef enum mox_span_kind {
 enum {
     MOX_LANE_STEP,
     MOX_LANE_IO,
-    MOX_LANE_READ,         /* and up: one for each read in flight, at most 64 */
+    MOX_LANE_READ,         /* and up: one for each request, at most 128 */
     MOX_LANE_DEVICE = 128, /* and up: of device i, 2 i computes and 2 i + 1 is its link */
     MOX_SPAN_NO_EXPERT = UINT16_MAX,
 };

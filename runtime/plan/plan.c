@@ -22,12 +22,11 @@ enum {
     PROCESS_BYTES = 6 << 20,  /* program, libraries, stdio, topology; 4 MiB measured */
     THREAD_BYTES = 128 << 10, /* what a worker touches of its stack, and its thread block */
     STAGING_MIN = 2 << 20,
-    STAGING_MAX = 64 << 20,
+    STAGING_MAX = 32 << 20,
     STAGING_SHARE = 16, /* of the experts' bytes */
     REQUEST_MIN = 128 << 10,
     REQUEST_MAX = 1 << 20,
-    RECORD_DEPTH = 32,
-    SLAB_DEPTH = 64,  /* what came keeps its buffer until it is repacked */
+    RECORD_DEPTH = 16,
     AHEAD_SHARE = 10, /* look-ahead slots may cost a tenth of what is left */
 };
 #define AUTO_LEFT_FREE (2ull << 30)
@@ -49,8 +48,7 @@ static void choose_io(const mox_plan_in *in, mox_placement *p, uint64_t experts)
         request *= 2;
     }
     p->store.io_request_bytes = request;
-    p->store.io_depth =
-        given ? given : (uint32_t)(staging / request > SLAB_DEPTH ? SLAB_DEPTH : staging / request);
+    p->store.io_depth = given ? given : (uint32_t)(staging / request / 2);
 }
 
 /* The store's bytes with the quotas as they stand: its own code on a planning arena. */

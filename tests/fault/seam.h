@@ -37,7 +37,7 @@ typedef struct seam {
     atomic_uint completions;
     /* private to the I/O thread */
     mox_io *io;
-    mox_io_req req[MOX_IO_MAX_DEPTH + 1]; /* by the low bits of the id */
+    mox_io_req req[2 * MOX_IO_MAX_DEPTH]; /* by the low bits of the id */
     uint32_t counted, reads, held_for;
     bool holding, repeating;
     mox_io_done held;

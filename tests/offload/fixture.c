@@ -107,8 +107,8 @@ static size_t slot_at(const fixture *fx, uint32_t layer, uint32_t slab, uint32_t
     return slab_start(fx, layer, slab) + words * WORD;
 }
 
-static void repack(void *ctx, uint32_t layer, uint32_t slab, uint32_t row0, uint32_t n_rows,
-                   const uint8_t *src, uint8_t *slot)
+void fx_repack(void *ctx, uint32_t layer, uint32_t slab, uint32_t row0, uint32_t n_rows, const uint8_t *src,
+               uint8_t *slot)
 {
     const fixture *fx = ctx;
     cr_assert_eq(row0 % GROUP, 0, "a part begins inside a row group");
@@ -249,7 +249,7 @@ mox_store_cfg fx_cfg(fixture *fx)
     cfg.files = fx->files;
     cfg.n_files = 1;
     cfg.layout = (mox_layout_ops){
-        .ctx = fx, .n_slabs = FX_SLABS, .row_group = GROUP, .source = fx_source, .repack = repack};
+        .ctx = fx, .n_slabs = FX_SLABS, .row_group = GROUP, .source = fx_source, .repack = fx_repack};
     cfg.layout.slice_rows = FX_SLICE_ROWS;
     cfg.layout.whole_slab = FX_WHOLE_SLAB;
     cfg.lease_arriving = true;

@@ -55,6 +55,8 @@ size_t fx_expert_bytes(const fixture *fx, uint32_t layer);
 size_t fx_slot_bytes(const fixture *fx, uint32_t layer); /* of a packed file: the record's */
 void fx_record(void *ctx, uint32_t layer, uint32_t expert, mox_record_src *out);
 void fx_source(void *ctx, uint32_t layer, uint32_t expert, uint32_t slab, mox_slab_src *out);
+void fx_repack(void *ctx, uint32_t layer, uint32_t slab, uint32_t row0, uint32_t n_rows, const uint8_t *src,
+               uint8_t *slot);
 
 /* One layer step over distinct experts: begin, next, check, release, end. Returns the first error of next;
  * *wrong counts wrong words over all leases, and wrong slices of those that were still arriving. */

@@ -16,6 +16,7 @@ enum { MAX_SUBMITS = 4096, STATE = 1 << 16 };
 typedef struct gate {
     atomic_bool held;
     atomic_uint n;
+    unsigned n_flying, most_flying; /* I/O thread */
     uint64_t off[MAX_SUBMITS];
     mox_io *io;
     _Alignas(64) unsigned char state[STATE];
@@ -46,6 +47,8 @@ static void gate_submit(mox_io *io, const mox_io_req *req)
     cr_assert_lt(at, MAX_SUBMITS);
     g->off[at] = req->off;
     atomic_store(&g->n, at + 1);
+    g->n_flying++;
+    g->most_flying = g->n_flying > g->most_flying ? g->n_flying : g->most_flying;
     mox_io_preads.submit(g->io, req);
 }
 
@@ -57,7 +60,9 @@ static uint32_t gate_reap(mox_io *io, mox_io_done *done, uint32_t max, uint64_t 
         return 0;
     }
     (void)max;
-    return mox_io_preads.reap(g->io, done, 1, timeout_ns < 1000000 ? timeout_ns : 1000000);
+    uint32_t n = mox_io_preads.reap(g->io, done, 1, timeout_ns < 1000000 ? timeout_ns : 1000000);
+    g->n_flying -= n;
+    return n;
 }
 
 static void gate_cancel(mox_io *io, uint64_t id)
@@ -213,6 +218,35 @@ Test(lookahead, demand_goes_before_prefetch)
     mox_store_release(fx.store, &lease);
     cr_assert_eq(mox_store_next(fx.store, &lease, 1, &n), MOX_OK);
     mox_store_end(fx.store);
+    finish(&fx);
+}
+
+/* Counts the reads that the drive had been given when the first part went to its slot. */
+static unsigned given_at_first_place;
+
+static void place_and_look(void *ctx, uint32_t layer, uint32_t slab, uint32_t row0, uint32_t n_rows,
+                           const uint8_t *rows, uint8_t *slot)
+{
+    if (given_at_first_place == 0) {
+        usleep(20000); /* what is allowed to be done before has been done */
+        given_at_first_place = atomic_load(&the_gate.n);
+    }
+    fx_repack(ctx, layer, slab, row0, n_rows, rows, slot);
+}
+
+/* A drive that waits while the host repacks is a drive that is idle. */
+Test(lookahead, the_drive_is_given_more_before_what_came_is_placed)
+{
+    fixture fx;
+    mox_store_cfg cfg = gated(&fx, 0);
+    cfg.io_depth = 2;
+    cfg.layout.repack = place_and_look;
+    cr_assert_eq(fx_open(&fx, &cfg), MOX_OK);
+    cr_assert_gt(parts_of(&fx, 1), 4);
+    step_ok(&fx, 1, 3);
+    cr_assert_geq(given_at_first_place, 3, "two are in flight at once, and %u were asked for",
+                  given_at_first_place);
+    cr_assert_eq(the_gate.most_flying, 2);
     finish(&fx);
 }
 
