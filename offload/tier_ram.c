@@ -7,6 +7,7 @@
  */
 #include "offload/store_internal.h"
 
+#include <math.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -39,6 +40,21 @@ static float promise(const mox_store *st, const mox_slot_info *info)
     return mox_policy_heat(&l->stats[info->load.expert], l->step) / (float)(1 + between);
 }
 
+/* Of the slots that the step in hand uses. Its layer has just had its turn, so they are mostly the ones to go: a
+ * prediction that would displace a more promising one waits until the step ends (mox_store_end). While the step reads, the
+ * drive is not free for it anyway. Not waiting cost 2 to 5 % more reads. */
+static float least_in_use(const mox_store *st, uint32_t size_class)
+{
+    float least = INFINITY;
+    for (uint32_t i = 0; i < st->slots.n; i++) {
+        const mox_slot *s = &st->slots.slot[i];
+        if (s->needed != 0 && s->size_class == size_class && !st->info[i].kept) {
+            least = fminf(least, promise(st, &st->info[i]));
+        }
+    }
+    return least;
+}
+
 static bool evict_transit(mox_store *st, uint32_t size_class, uint32_t max_worth)
 {
     uint32_t best = MOX_SLOT_NONE, least_worth = UINT32_MAX;
@@ -58,7 +74,7 @@ static bool evict_transit(mox_store *st, uint32_t size_class, uint32_t max_worth
             least = p;
         }
     }
-    if (best == MOX_SLOT_NONE) {
+    if (best == MOX_SLOT_NONE || (max_worth == 0 && least > least_in_use(st, size_class))) {
         return false;
     }
     if (st->info[best].prefetched) {

@@ -250,6 +250,33 @@ Test(lookahead, the_drive_is_given_more_before_what_came_is_placed)
     finish(&fx);
 }
 
+/* Two slots. What the step holds in its own is the next to go, since its layer has just had its turn: a prediction
+ * waits for it and leaves the other alone, which the coming layer may ask for. */
+Test(lookahead, a_prediction_waits_for_the_slot_of_the_step)
+{
+    fixture fx;
+    mox_store_cfg cfg = gated(&fx, 0);
+    cfg.transit_slots = FX_TOP_K;
+    cr_assert_eq(fx_open(&fx, &cfg), MOX_OK);
+    step_ok(&fx, 1, 3);
+    mox_need need = {.expert = 2, .n_uses = 1};
+    mox_store_begin(fx.store, 0, MOX_PHASE_DECODE, &need, 1);
+    predict(&fx, 1, 4);
+    mox_lease lease;
+    uint32_t n;
+    cr_assert_eq(mox_store_next(fx.store, &lease, 1, &n), MOX_OK);
+    uint64_t bitmap;
+    cr_assert_eq(mox_store_resident(fx.store, 1, &bitmap), 1);
+    cr_assert_eq(bitmap, UINT64_C(1) << 3, "what layer 1 may use next was given away");
+    mox_store_release(fx.store, &lease);
+    mox_store_end(fx.store);
+    fx_assert_at_rest(&fx);
+    cr_assert_eq(mox_store_resident(fx.store, 1, &bitmap), 2);
+    cr_assert_eq(bitmap, UINT64_C(1) << 3 | UINT64_C(1) << 4);
+    cr_assert_eq(fx_counters(&fx).prefetch.issued, 1);
+    finish(&fx);
+}
+
 Test(lookahead, a_refuted_prediction_is_read_no_further)
 {
     fixture fx;
