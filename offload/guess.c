@@ -23,9 +23,8 @@
 #define LEAST       1e-9f /* of a weight */
 #define STEP        0.1f  /* of an expert's shift */
 #define SHARED_STEP 0.01f /* of what all experts share */
-#define WRONG_COST                                                                                           \
-    0.42f /* in reads; measured: 0.2 reads 4 % more of mix8 than a replay does, 0.42 2 to 3 % */
-#define LEAST_GAIN 0.05f
+#define WRONG_COST  0.42f /* of a wrong guess, in reads; docs/numbers.md has what others read */
+#define LEAST_GAIN  0.05f
 
 uint32_t mox_store_guess_ranks(uint32_t top_k, uint32_t n_experts)
 {

@@ -16,11 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum {
-    MOX_IO_MAX_DEPTH = 64,
-    MOX_IO_MAX_FILES = 4096,
-    MOX_IO_ALIGN = 4096, /* the largest */
-};
+enum { MOX_IO_MAX_DEPTH = 64, MOX_IO_MAX_FILES = 4096, MOX_IO_ALIGN = 4096 /* the largest */ };
 
 typedef struct mox_io mox_io;
 

@@ -247,6 +247,7 @@ static void wake_waiters(mox_store *st, const mox_req *r, unsigned actions)
     }
 }
 
+/* Its load still goes on; lock held. */
 static bool wanted(const mox_store *st, const mox_req *r)
 {
     const mox_slot *s = &st->slots.slot[r->slot];
